@@ -1,0 +1,1 @@
+"""One CT series: find, order, decode to HU, geometry, lungs, write, phantom."""

@@ -1,0 +1,1 @@
+"""Labelled collections: the UCI layouts, splits, cuboids, sites."""

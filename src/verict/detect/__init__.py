@@ -1,0 +1,1 @@
+"""Evidence from pixels and headers, to regions, to a verdict."""

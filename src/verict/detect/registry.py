@@ -1,0 +1,34 @@
+"""Every detector by name: one line each. Feeds the CLI's choices, the docs and the tests; imports no torch."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from verict.detect.evidence import Detector
+from verict.errors import UsageError, did_you_mean
+
+_CLASSES = {
+    "header": "verict.detect.header:HeaderDetector",
+    "spectrum": "verict.detect.spectrum:SpectrumDetector",
+}
+
+DEFAULT = ("header", "spectrum")
+
+
+def names() -> tuple[str, ...]:
+    """The known detectors, in the order they run."""
+    return tuple(_CLASSES)
+
+
+def create(name: str) -> Detector:
+    """A detector by its name.
+
+    Raises
+    ------
+    UsageError
+        If no detector has that name.
+    """
+    if name not in _CLASSES:
+        raise UsageError(f"no detector named {name!r}", next_step=did_you_mean(name, _CLASSES))
+    module, _, cls = _CLASSES[name].partition(":")
+    return getattr(import_module(module), cls)()

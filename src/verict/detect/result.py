@@ -1,0 +1,131 @@
+"""The one result object: detectors and rules fill it, report and cli only render it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+
+from verict.ct.lungs import LungRegion
+from verict.ct.volume import CTVolume, Note
+from verict.detect.evidence import Evidence, Finding
+
+
+class Verdict(StrEnum):
+    """What is said of a series. ``no_evidence`` never means "proven authentic"."""
+
+    NO_EVIDENCE = "no_evidence"
+    SUSPICIOUS = "suspicious"
+    INDETERMINATE = "indeterminate"
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A place that looks painted.
+
+    ``centre_voxel_zyx`` in voxels of the volume, ``centre_mm_lps`` in patient mm, ``bounds`` the
+    inclusive voxel box (z0, z1, y0, y1, x0, x1), ``extent_mm`` its (z, y, x) size, ``slices`` the z
+    indices it was marked on, ``score`` higher = more suspicious in the detector's unit,
+    ``peak_slice`` the z index to look at first, ``decisive`` whether it alone makes the series
+    suspicious by the documented rule.
+    """
+
+    detector: str
+    centre_voxel_zyx: tuple[float, float, float]
+    centre_mm_lps: tuple[float, float, float]
+    bounds: tuple[int, int, int, int, int, int]
+    extent_mm: tuple[float, float, float]
+    slices: tuple[int, ...]
+    sop_instance_uids: tuple[str, ...]
+    peak_slice: int
+    score: float
+    decisive: bool
+    evidence: str
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesResult:
+    """Everything said of one examined series. ``score`` is None where no pixel detector could judge.
+
+    ``volume``, ``lungs`` and ``evidence`` are kept for the report's pictures and are not in the JSON.
+    """
+
+    series_instance_uid: str
+    verdict: Verdict
+    reason: str
+    score: float | None
+    regions: tuple[Region, ...]
+    findings: tuple[Finding, ...]
+    notes: tuple[Note, ...]
+    input_sha256: str
+    source: str
+    slice_count: int
+    pictures: tuple[RegionPicture, ...] = ()
+    volume: CTVolume | None = field(default=None, repr=False)
+    lungs: LungRegion | None = field(default=None, repr=False)
+    evidence: tuple[Evidence, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class RegionPicture:
+    """Pixels kept for the report once the volume itself is let go.
+
+    ``hu`` and ``residual`` are (y, x) float32 in HU, ``score`` the same slice's (rows, columns)
+    float32 map, ``lungs`` (y, x) bool, ``contour`` (y, x) bool of the marked cells; ``region``
+    indexes SeriesResult.regions, or -1 for an overview slice without a mark.
+    """
+
+    region: int
+    slice_index: int
+    hu: np.ndarray
+    residual: np.ndarray
+    score: np.ndarray
+    stride_px: int
+    origin_px: float
+    lungs: np.ndarray
+    contour: np.ndarray
+    pixel_spacing_mm: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class NotExamined:
+    """An object or series left out, and why. ``counts`` is False for what never had a verdict to give
+    (scouts, reports, non-chest series), True where a chest CT could not be judged."""
+
+    what: str
+    reason: str
+    files: int = 1
+    series_instance_uid: str = ""
+    counts: bool = False
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An input that failed, as its error's parts (see `verict.errors.VerictError.as_dict`)."""
+
+    message: str
+    details: dict[str, str | None]
+
+
+@dataclass(frozen=True, eq=False)
+class ScanResult:
+    """One study, folder, file or zip, as far as it could be examined."""
+
+    source: str
+    series: tuple[SeriesResult, ...]
+    not_examined: tuple[NotExamined, ...]
+    failures: tuple[Failure, ...]
+    provenance: dict
+
+    @property
+    def exit_code(self) -> int:
+        """10 suspicious, 1 some input failed, 11 indeterminate or nothing examined, 0 no evidence."""
+        verdicts = {s.verdict for s in self.series}
+        if Verdict.SUSPICIOUS in verdicts:
+            return 10
+        if self.failures:
+            return 1
+        if not self.series or Verdict.INDETERMINATE in verdicts or any(n.counts for n in self.not_examined):
+            return 11
+        return 0

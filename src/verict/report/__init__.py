@@ -1,0 +1,1 @@
+"""HTML page and JSON from a finished result."""

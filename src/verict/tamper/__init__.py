@@ -1,0 +1,1 @@
+"""Makes forgeries, always marked as such."""

@@ -1,0 +1,1 @@
+"""Fits what detect/ runs; writes weights and their cards."""
