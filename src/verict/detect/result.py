@@ -49,6 +49,8 @@ class SeriesResult:
     """Everything said of one examined series. ``score`` is None where no pixel detector could judge.
 
     ``volume``, ``lungs`` and ``evidence`` are kept for the report's pictures and are not in the JSON.
+    ``description`` holds what names the series to a reader, by DICOM keyword: PatientID, PatientName,
+    StudyDate, SeriesDescription, Manufacturer, ManufacturerModelName, ConvolutionKernel, SliceThickness.
     """
 
     series_instance_uid: str
@@ -65,6 +67,7 @@ class SeriesResult:
     volume: CTVolume | None = field(default=None, repr=False)
     lungs: LungRegion | None = field(default=None, repr=False)
     evidence: tuple[Evidence, ...] = field(default=(), repr=False)
+    description: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
