@@ -45,21 +45,61 @@ class LungRegion:
 
 @dataclass(frozen=True)
 class LungRules:
-    """The sizes and values `find_lungs` goes by; all were set on the authentic folders, none on forged pixels."""
+    """The sizes and values `find_lungs` goes by; all were set on the authentic folders, none on forged pixels.
+
+    Parameters
+    ----------
+    grid_mm
+        Spacing of the coarse grid, near enough.
+    air_below_hu
+        Half way between lung (about -850) and soft tissue (about 40).
+    lung_like_hu, lung_like_share
+        Values that are lung and not gas, and the share of a candidate's interior that must be so. Gas in the body
+        reads -1000 to -940.
+    small_mm2, small_above_hu
+        In a smaller candidate values must lie above this to be lung: the windpipe averages in its wall.
+    large_mm2, large_share
+        A larger candidate needs only this share, for emphysema; no pocket of gas in one slice is so large.
+    cut_off_contact, cut_off_enclosed
+        A candidate at the edge of the field of view is a cut-off lung only if at most this share of its outline is
+        the edge, and at least this share of it has solid body on three of four sides.
+    smallest_area_mm2
+        Below it a dark region of a slice is not looked at.
+    smallest_single_mm2, smallest_beside_mm2
+        Least area of lung in a slice that has no neighbours: of the largest part, and of others beside it.
+    smallest_volume_mm3, smallest_section_mm2, smallest_relative
+        Least volume, least largest cross-section, and least share of the largest body part's volume.
+    largest_hole_mm2
+        Holes up to here are filled: a mass of 5 cm; the heart and the domes of the diaphragm are larger.
+    bay_mm
+        Bays up to twice this width are closed.
+    margin_mm
+        Added all around in plane.
+    skin_mm, skin_share
+        A candidate with this share of its rim so near to the air outside is a table or a fold, not a lung.
+    """
 
     grid_mm: float = 2.0
     air_below_hu: int = -400
     lung_like_hu: tuple[int, int] = (-945, -500)
-    lung_like_share: float = 0.3
+    lung_like_share: float = 0.5
+    small_mm2: float = 600.0
+    small_above_hu: int = -910
+    large_mm2: float = 4_000.0
+    large_share: float = 0.2
+    cut_off_contact: float = 0.35
+    cut_off_enclosed: float = 0.8
     smallest_area_mm2: float = 40.0
     smallest_single_mm2: float = 600.0
-    smallest_volume_mm3: float = 15_000.0
+    smallest_beside_mm2: float = 150.0
+    smallest_volume_mm3: float = 20_000.0
+    smallest_section_mm2: float = 800.0
     smallest_relative: float = 0.02
-    largest_hole_mm2: float = 3_000.0
-    bay_mm: float = 12.0
+    largest_hole_mm2: float = 2_000.0
+    bay_mm: float = 10.0
     margin_mm: float = 6.0
     skin_mm: float = 8.0
-    skin_share: float = 0.5
+    skin_share: float = 0.6
 
 
 RULES = LungRules()
@@ -77,8 +117,7 @@ class _Parts:
     slice_index: np.ndarray
     label: np.ndarray
     area_mm2: np.ndarray
-    lung_like: np.ndarray
-    near_skin: np.ndarray
+    fits: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -125,7 +164,7 @@ def _choose_grid(volume: CTVolume, run: slice) -> _Grid:
 def _find_in_run(hu: np.ndarray, mask: np.ndarray, grid: _Grid) -> None:
     step = _CHUNK * grid.factors[0]
     starts = range(0, len(hu), step)
-    parts = [_find_parts(_reduce(hu[a : a + step], grid.factors), grid) for a in starts]
+    parts = [_find_parts(*_reduce(hu[a : a + step], grid.factors), grid) for a in starts]
     chosen = _choose(parts, grid, alone=len(hu) == 1)
     for start, part, keep in zip(starts, parts, chosen, strict=True):
         if not keep.any():
@@ -136,23 +175,27 @@ def _find_in_run(hu: np.ndarray, mask: np.ndarray, grid: _Grid) -> None:
         _enlarge(_shape(lung, part.outside, grid), mask[start : start + step], grid.factors)
 
 
-def _reduce(hu: np.ndarray, factors: tuple[int, int, int]) -> np.ndarray:
-    """Block means of HU clipped to [-1024, 400], lightly smoothed in plane; (z, y, x) int16."""
+def _reduce(hu: np.ndarray, factors: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Block means of HU clipped to [-1024, 400], lightly smoothed in plane, and which blocks are padding.
+
+    Returns (z, y, x) int16 and (z, y, x) bool. Padding is whatever lies at or below -1024 throughout, as scanners
+    write outside the circle they reconstruct (-1024, -2000, -3024).
+    """
     out = []
     for start in range(0, len(hu), factors[0]):
-        total: np.ndarray | None = None
         group = hu[start : start + factors[0]]
+        total = np.zeros((-(-hu.shape[1] // factors[1]), -(-hu.shape[2] // factors[2])), np.int32)
         for one in group:
             clipped = np.clip(one, -1024, 400).astype(np.int16, copy=False)
             if one.dtype.kind == "f":
-                clipped[one > 10_000] = -1024
-            part = _sum_blocks(_sum_blocks(clipped, factors[1]).T, factors[2]).T
-            total = part if total is None else total + part
+                clipped[one > 10_000] = -1024  # padding read as unsigned, e.g. 63536
+            total += _sum_blocks(_sum_blocks(clipped, factors[1]).T, factors[2]).T
         out.append(total * np.float32(1 / (factors[1] * factors[2] * len(group))))
     coarse = np.stack(out)
+    padding = coarse < -1023.5
     for axis in (1, 2):
         coarse = ndimage.correlate1d(coarse, [0.25, 0.5, 0.25], axis, mode="nearest")
-    return np.rint(coarse).astype(np.int16)
+    return np.rint(coarse).astype(np.int16), padding
 
 
 def _sum_blocks(image: np.ndarray, factor: int) -> np.ndarray:
@@ -166,58 +209,116 @@ def _sum_blocks(image: np.ndarray, factor: int) -> np.ndarray:
     return total
 
 
-def _find_parts(coarse: np.ndarray, grid: _Grid) -> _Parts:
-    """Dark regions of each coarse slice that the border does not reach, each with its measures."""
-    air = coarse < RULES.air_below_hu
-    labels, count = ndimage.label(air, _IN_PLANE)
-    at_border = np.zeros(count + 1, bool)
-    for edge in (labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]):
-        at_border[edge.ravel()] = True
-    at_border[0] = False
-    outside = at_border[labels]
+def _find_parts(coarse: np.ndarray, padding: np.ndarray, grid: _Grid) -> _Parts:
+    """Dark regions of each coarse slice that are not the air outside, each with its measures."""
     pixel_mm2 = grid.spacing_mm[1] * grid.spacing_mm[2]
-    inner = ~_dilate(~air, 1) & ~outside
-    low, high = RULES.lung_like_hu
+    if padding.any():
+        labels, count = ndimage.label(padding, _IN_PLANE)
+        padding = _reach_edge(labels, count, np.zeros_like(padding))[labels]
+    air = (coarse < RULES.air_below_hu) & ~padding
+    labels, count = ndimage.label(air, _IN_PLANE)
     area = np.bincount(labels.ravel(), minlength=count + 1)
-    inner_area = np.bincount(labels[inner], minlength=count + 1)
-    like = np.bincount(labels[inner & (coarse > low) & (coarse < high)], minlength=count + 1)
-    skin = np.bincount(labels[_dilate(outside, grid.radius_px(RULES.skin_mm)) & air], minlength=count + 1)
-    good = ~at_border & (area * pixel_mm2 >= RULES.smallest_area_mm2) & (inner_area > 0)
-    good[0] = False
-    index = np.flatnonzero(good)
-    first = np.asarray([labels[z].max(initial=0) for z in range(len(labels))])
-    slice_index = np.searchsorted(np.maximum.accumulate(first), index)
+    lung_like = _is_lung_like(coarse, labels, area * pixel_mm2)
+    at_edge = _reach_edge(labels, count, padding)
+    cut_off = _is_cut_off(labels, air, padding, at_edge & lung_like & (area * pixel_mm2 >= RULES.smallest_single_mm2))
+    outside = padding | (at_edge & ~cut_off)[labels]
+
+    rim = air & _dilate(~air, 1)
+    near = rim & _dilate(outside, grid.radius_px(RULES.skin_mm))
+    skin = np.bincount(labels[near], minlength=count + 1) / np.maximum(np.bincount(labels[rim], minlength=count + 1), 1)
+
+    index = np.flatnonzero((~at_edge | cut_off) & (area * pixel_mm2 >= RULES.smallest_area_mm2))
+    index = index[index > 0]
+    last = np.maximum.accumulate([int(one.max(initial=0)) for one in labels])  # labels rise from slice to slice
+    slice_index = np.searchsorted(last, index)
     local = np.zeros(count + 1, np.uint16)
-    number = np.arange(len(index)) - np.searchsorted(slice_index, slice_index) + 1
-    local[index] = number
+    local[index] = np.arange(len(index)) - np.searchsorted(slice_index, slice_index) + 1
     return _Parts(
         labels=local[labels],
         outside=outside,
         slice_index=slice_index,
-        label=number,
+        label=local[index],
         area_mm2=area[index] * pixel_mm2,
-        lung_like=like[index] / inner_area[index],
-        near_skin=skin[index] / area[index],
+        fits=lung_like[index] & (skin[index] < RULES.skin_share),
     )
+
+
+def _reach_edge(labels: np.ndarray, count: int, padding: np.ndarray) -> np.ndarray:
+    """Which labels touch the border of the image or the padding; (count + 1,) bool, False for label 0."""
+    reach = np.zeros(count + 1, bool)
+    for edge in (labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1], labels[_dilate(padding, 1)]):
+        reach[edge.ravel()] = True
+    reach[0] = False
+    return reach
+
+
+def _is_lung_like(coarse: np.ndarray, labels: np.ndarray, area_mm2: np.ndarray) -> np.ndarray:
+    """Whether enough of each region's interior has values of lung; (count + 1,) bool.
+
+    The interior is what lies two pixels from the edge, where no soft tissue is averaged in, or one pixel where the
+    region is too narrow for that. What has no interior is no lung.
+    """
+    low, high = RULES.lung_like_hu
+    least_hu = np.where(area_mm2 < RULES.small_mm2, RULES.small_above_hu, low).astype(coarse.dtype)
+    like = (coarse > least_hu[labels]) & (coarse < high)
+    once = ~_dilate(labels == 0, 1)
+    twice = ~_dilate(~once, 1)
+    share = np.zeros(len(area_mm2))
+    for interior, least_px in ((once, 1), (twice, 4)):
+        size = np.bincount(labels[interior], minlength=len(share))
+        some = size >= least_px
+        share[some] = np.bincount(labels[interior & like], minlength=len(share))[some] / size[some]
+    enough = share >= np.where(area_mm2 >= RULES.large_mm2, RULES.large_share, RULES.lung_like_share)
+    enough[0] = False
+    return enough
+
+
+def _is_cut_off(labels: np.ndarray, air: np.ndarray, padding: np.ndarray, maybe: np.ndarray) -> np.ndarray:
+    """Which of the regions `maybe` at the edge of the field of view are parts of a lung; (count + 1,) bool.
+
+    Solid body lies around a lung on all sides but the one that is cut off. Under a table, or between table and back,
+    it lies above only, since tables are thin shells.
+    """
+    cut_off = np.zeros_like(maybe)
+    for one, dark, pad in zip(labels, air, padding, strict=True):
+        names = np.unique(one[maybe[one]])
+        if not len(names):
+            continue
+        beyond = np.pad(pad, 1, constant_values=True)
+        contact = _dilate(beyond[None], 1)[0, 1:-1, 1:-1] & dark
+        outline = contact | (dark & _dilate(~dark[None], 1)[0])
+        solid = _dilate(~_dilate(dark[None] | pad, 2), 2)[0]
+        sides = np.zeros(one.shape, np.uint8)
+        for axis in (0, 1):
+            sides += np.logical_or.accumulate(solid, axis)
+            sides += np.flip(np.logical_or.accumulate(np.flip(solid, axis), axis), axis)
+        for name in names:
+            here = one == name
+            at_edge = (contact & here).sum() / max(1, (outline & here).sum())
+            cut_off[name] = at_edge <= RULES.cut_off_contact and (sides[here] >= 3).mean() >= RULES.cut_off_enclosed
+    return cut_off
 
 
 def _choose(parts: list[_Parts], grid: _Grid, *, alone: bool) -> list[np.ndarray]:
     """Which candidates are lung: one bool array for each stretch."""
     area = np.concatenate([p.area_mm2 for p in parts])
-    like = np.concatenate([p.lung_like for p in parts])
-    skin = np.concatenate([p.near_skin for p in parts])
-    fits = (like >= RULES.lung_like_share) & (skin < RULES.skin_share)
-    cuts = np.cumsum([len(p.area_mm2) for p in parts])[:-1]
-    if not alone:
+    fits = np.concatenate([p.fits for p in parts])
+    if alone:
+        if (area[fits] < RULES.smallest_single_mm2).all():
+            fits[:] = False
+        fits &= area >= RULES.smallest_beside_mm2
+    else:
         group = _link(parts, fits)
         volume = np.bincount(group, area * fits) * grid.spacing_mm[0]
+        section = np.zeros_like(volume)
+        np.maximum.at(section, group, area * fits)
         height_mm = sum(len(p.labels) for p in parts) * grid.spacing_mm[0]
         least = min(RULES.smallest_volume_mm3, RULES.smallest_single_mm2 * height_mm)
         enough = volume >= max(least, RULES.smallest_relative * volume.max(initial=0))
+        if height_mm >= 30:
+            enough &= section >= RULES.smallest_section_mm2
         fits &= enough[group]
-    else:
-        fits &= area >= RULES.smallest_single_mm2
-    return np.split(fits, cuts)
+    return np.split(fits, np.cumsum([len(p.area_mm2) for p in parts])[:-1])
 
 
 def _link(parts: list[_Parts], fits: np.ndarray) -> np.ndarray:
