@@ -15,7 +15,7 @@ from enum import StrEnum
 from zlib import crc32
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, signal
 
 from verict.datasets.uci import LabelRow
 from verict.errors import UsageError
@@ -26,10 +26,12 @@ CLEAR_IN_PLANE_MM = 48.0  # clear of the largest painted square (half side 21 mm
 CLEAR_IN_Z_MM = 40.0  # at least; more where half the touch-up cube reaches further
 SITES_PER_KIND = 20  # negatives of each kind a slice
 SEPARATION_MM = 10.0  # parenchyma sites lie this far apart: a site is scored by the maximum within 10 mm
-SMOOTHING_MM = 1.5  # sigma of the Gaussian that decides what is parenchyma and what is bright
-PARENCHYMA_HU = -600.0  # smoothed value below it: 97 % of FB sites lie there, no FM site does
+SMOOTHING_MM = 1.0  # sigma of the Gaussian that decides what is parenchyma and what is bright
+PARENCHYMA_HU = -600.0  # below it the centre of 97 % of the published FB sites, of no FM site
 BRIGHT_HU = -500.0  # smoothed value above it: vessels, nodules, scars, walls
 PEAK_RADIUS_MM = 4.0  # a bright structure is the largest smoothed value within this radius
+AROUND_MM = 12.0  # radius of the disc around a bright structure that must be lung for the most part
+AROUND_SHARE = 0.4  # of it below -600 HU: a point more than about 2 mm inside a flat chest wall has less
 
 
 class SiteKind(StrEnum):
@@ -114,9 +116,10 @@ def choose_negative_sites(
 ) -> tuple[Site, ...]:
     """Untouched places of one slice, in random order within each kind.
 
-    *Parenchyma*: a lung pixel where HU smoothed by a Gaussian of 1.5 mm lies below -600.
-    *Bright structure*: a lung pixel where the smoothed HU exceeds -500 and is the largest within 4 mm
-    (the surroundings outside the lungs included, so that the flank of a rib or of the heart is none).
+    *Parenchyma*: a lung pixel where HU smoothed by a Gaussian of 1 mm (sigma) lies below -600.
+    *Bright structure*: a lung pixel where the smoothed HU exceeds -500 and is the largest within 4 mm,
+    surroundings outside the lungs included, and where at least 40 % of the pixels within 12 mm are
+    parenchyma: vessels, nodules and scars within the lung, not the chest wall in the region's margin.
     Parenchyma sites lie at least 10 mm apart, peaks at least 4 mm, and all at least 48 mm from each label.
 
     Parameters
@@ -148,11 +151,15 @@ def choose_negative_sites(
         raise UsageError("slice and lung mask do not match", found=f"{hu.shape} and {lung_mask.shape}")
     spacing = np.asarray(spacing_mm, dtype=np.float64)
     smooth = ndimage.gaussian_filter(hu.astype(np.float32), SMOOTHING_MM / spacing)
-    allowed = lung_mask.astype(bool) & _clear_of(hu.shape, spacing, np.asarray(labels_mm).reshape(-1, 2))
+    lung_mask = lung_mask.astype(bool)
+    allowed = lung_mask & _clear_of(hu.shape, spacing, np.asarray(labels_mm).reshape(-1, 2))
     peak = smooth == ndimage.maximum_filter(smooth, footprint=_disc(PEAK_RADIUS_MM / spacing))
+    parenchyma = lung_mask & (smooth < PARENCHYMA_HU)
+    disc = _disc(AROUND_MM / spacing)
+    share = signal.fftconvolve(parenchyma.astype(np.float32), disc / disc.sum(), mode="same")
     candidates = {
-        SiteKind.PARENCHYMA: allowed & (smooth < PARENCHYMA_HU),
-        SiteKind.BRIGHT: allowed & (smooth > BRIGHT_HU) & peak,
+        SiteKind.PARENCHYMA: allowed & parenchyma,
+        SiteKind.BRIGHT: allowed & (smooth > BRIGHT_HU) & peak & (share >= AROUND_SHARE),
     }
     apart_mm = {SiteKind.PARENCHYMA: SEPARATION_MM, SiteKind.BRIGHT: PEAK_RADIUS_MM}
     return tuple(
