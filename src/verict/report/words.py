@@ -1,0 +1,153 @@
+"""What a verdict means, in the words every rendering shares, and text made safe to show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from verict.detect.evidence import Confidence, Finding
+from verict.detect.result import Region, ScanResult, SeriesResult, Verdict
+
+VERDICT_TITLE = {
+    Verdict.NO_EVIDENCE: "No evidence of tampering found",
+    Verdict.SUSPICIOUS: "Suspicious: signs of tampering",
+    Verdict.INDETERMINATE: "Indeterminate: no verdict could be reached",
+}
+
+VERDICT_MEANING = {
+    Verdict.NO_EVIDENCE: (
+        "The checks listed in this result found nothing. This does not prove the series authentic: "
+        "a change of a kind these checks do not cover, or one too small for them, leaves no evidence here."
+    ),
+    Verdict.SUSPICIOUS: (
+        "At least one place shows the traces that painted-in or painted-over tissue leaves. This is a reason to "
+        "compare the series with an independent copy, such as the scanner's own, before anybody relies on it; "
+        "it is not proof of tampering, and such a mark can be a false alarm."
+    ),
+    Verdict.INDETERMINATE: (
+        "The series could not be judged either way; the reason is given beside the verdict. "
+        "Treat it like a series that was not examined."
+    ),
+}
+
+STUDY_TITLE = {
+    10: VERDICT_TITLE[Verdict.SUSPICIOUS],
+    1: "Incomplete: part of the input could not be read",
+    11: VERDICT_TITLE[Verdict.INDETERMINATE],
+    0: VERDICT_TITLE[Verdict.NO_EVIDENCE],
+}
+
+NOTHING_EXAMINED = "Nothing examined: no series a verdict could be given on"
+
+CONFIDENCE_TITLE = {
+    Confidence.CONTRADICTION: "Contradictions",
+    Confidence.UNUSUAL: "Unusual",
+    Confidence.NOTABLE: "Notable",
+}
+
+CONFIDENCE_MEANING = {
+    Confidence.CONTRADICTION: "A file cannot have left a conforming scanner or archive like this.",
+    Confidence.UNUSUAL: "Rare on honest files, but explainable.",
+    Confidence.NOTABLE: "Common on honest files; listed for the examiner, no ground for suspicion.",
+}
+
+LIMITS = (
+    "verict looks for traces of tampering in CT series of the chest. It is an aid for people who examine whether "
+    "image data can be trusted: not for clinical diagnosis, not for treatment decisions, and not a medical device.",
+    "It says nothing of whether a nodule is real, benign or malignant, and nothing of tissue outside the lungs.",
+    "No evidence is not proof of authenticity. A forger who knows these checks, a forgery made with a method or on "
+    "a scanner not met when the model was fitted, or a strong filter afterwards can leave no trace for them.",
+    "A mark is a place to look at, not a finding by itself. Metal, motion, unusual reconstruction and lossy "
+    "compression can raise marks on untouched scans; the known error rates say how often.",
+    "Whether a file is bit for bit what the scanner sent is answered only by a digital signature or by a trusted "
+    "copy, not by this report.",
+)
+
+
+def study_title(result: ScanResult) -> str:
+    """The headline over a whole study, from its exit code."""
+    if result.exit_code == 11 and not result.series:
+        return NOTHING_EXAMINED
+    return STUDY_TITLE[result.exit_code]
+
+
+def printable(text: object) -> str:
+    r"""The text on one line, each control, format or surrogate character escaped.
+
+    >>> printable("a\x1b[2J\udce9\u202eb")
+    'a\\x1b[2J\\udce9\\u202eb'
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
+
+
+def say_number(value: object, digits: int = 2) -> str:
+    """A number for reading, "not known" where it is missing or not finite.
+
+    >>> say_number(3.14159), say_number(None), say_number(float("nan"))
+    ('3.14', 'not known', 'not known')
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return "not known" if value is None else printable(value)
+    if not math.isfinite(value):
+        return "not known"
+    return str(value) if isinstance(value, int) else f"{value:.{digits}f}"
+
+
+def say_count(count: int, one: str, many: str = "") -> str:
+    """A counted noun.
+
+    >>> say_count(1, "slice"), say_count(0, "series", "series")
+    ('1 slice', '0 series')
+    """
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def say_slices(slices: Sequence[int]) -> str:
+    """Slice indices as ranges.
+
+    >>> say_slices((3, 4, 5, 9))
+    '3-5, 9'
+    """
+    ranges: list[list[int]] = []
+    for z in sorted(set(slices)):
+        if ranges and z == ranges[-1][1] + 1:
+            ranges[-1][1] = z
+        else:
+            ranges.append([z, z])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges) or "none"
+
+
+def say_voxel(region: Region) -> str:
+    """Centre of a region in voxels: z, y, x, counted from 0."""
+    z, y, x = region.centre_voxel_zyx
+    return f"z {z:.0f}, y {y:.0f}, x {x:.0f}"
+
+
+def say_place(region: Region) -> str:
+    """Centre of a region in patient millimetres, LPS."""
+    return ", ".join(say_number(float(v), 1) for v in region.centre_mm_lps)
+
+
+def say_extent(region: Region) -> str:
+    """Size of a region in mm, the way a ruler on the slice would give it: x by y by z."""
+    return " x ".join(say_number(float(v), 0) for v in reversed(region.extent_mm))
+
+
+def say_findings(findings: Sequence[Finding]) -> str:
+    """How many findings of each confidence, the gravest first."""
+    counts = {level: sum(f.confidence is level for f in findings) for level in CONFIDENCE_TITLE}
+    said = [f"{n} {level.value}" for level, n in counts.items() if n]
+    return ", ".join(said) or "none"
+
+
+def say_regions(series: SeriesResult) -> str:
+    """How many regions were marked, and how many of them decide the verdict."""
+    if not series.regions:
+        return "no region marked"
+    decisive = sum(r.decisive for r in series.regions)
+    return f"{say_count(len(series.regions), 'region')} marked, {decisive} decisive"
+
+
+def order_regions(regions: Sequence[Region]) -> list[tuple[int, Region]]:
+    """Regions with their index, the decisive first, then by falling score."""
+    return sorted(enumerate(regions), key=lambda item: (not item[1].decisive, -item[1].score, item[0]))
