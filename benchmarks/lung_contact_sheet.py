@@ -87,11 +87,12 @@ def list_missed_sites(sites: list[Site]) -> list[Site]:
 
 
 def measure_body_share(volume: CTVolume, region: LungRegion) -> np.ndarray:
-    """(z,) area of the region as a share of the body's, the body being all soft tissue with its holes filled."""
+    """(z,) area of the region as a share of the body's: the largest piece of soft tissue, its holes filled."""
     shares = []
     for one, mask in zip(volume.hu[:, ::4, ::4], region.mask[:, ::4, ::4], strict=True):
-        body = ndimage.binary_fill_holes(ndimage.binary_opening(one > -300, iterations=2))
-        shares.append(mask.sum() / max(1, body.sum()))
+        pieces, count = ndimage.label(ndimage.binary_fill_holes(one > -300))
+        body = ndimage.sum_labels(pieces > 0, pieces, range(1, count + 1)).max(initial=1)
+        shares.append(mask.sum() / body)
     return np.array(shares)
 
 

@@ -347,7 +347,7 @@ def _shape(lung: np.ndarray, outside: np.ndarray, grid: _Grid) -> np.ndarray:
     bay, margin = grid.radius_px(RULES.bay_mm), grid.radius_px(RULES.margin_mm)
     wide = _dilate(lung, bay)
     closed = ~_dilate(~wide, bay - margin) if bay > margin else wide
-    closed = _fill_holes(closed, RULES.largest_hole_mm2 / pixel_mm2)
+    closed = _fill_holes(closed, np.pi * RULES.bay_mm**2 / pixel_mm2)  # what closing bays has left open
     return closed & ~outside
 
 
