@@ -159,9 +159,10 @@ def read_collection(root: str | Path) -> UciCollection:
     Raises
     ------
     UsageError
-        If root is not a folder.
+        If root is not a folder, or nothing in it is a collection.
     DatasetError
-        If it holds no collection, two layouts or contradicting tables, or a table cannot be used.
+        If it holds scans without tables, two layouts or two different tables of one experiment, or a
+        table cannot be used.
     """
     root = Path(root)
     if not root.is_dir():
@@ -251,11 +252,14 @@ def _find_labels(root: Path, layout: Layout, home: Path) -> dict[int, Path]:
                 raise DatasetError(f"two different label tables of experiment {number}", file=file,
                                    found=f"another at {found[number]}", next_step="keep the one that belongs to it")
             found.setdefault(number, file)
-    if not found:
-        raise DatasetError(
+    if not found and layout is Layout.LABELS_ONLY:
+        raise UsageError(
             "no labelled collection here",
             file=root,
             expected="Tampered Scans or CT_Scans, and labels_exp1.csv or labels_exp2.csv",
             next_step="name the folder that holds them",
         )
+    if not found:
+        raise DatasetError("the scans come without label tables", file=root,
+                           expected="labels_exp1.csv or labels_exp2.csv in the layout folder or beside it")
     return found
