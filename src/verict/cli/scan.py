@@ -1,0 +1,314 @@
+"""`verict scan`: examine studies for traces of tampering and say what was found."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from verict.detect import registry
+from verict.detect.result import Failure, ScanResult
+from verict.errors import InputError, OutputError, UsageError, VerictError, did_you_mean
+from verict.provenance import collect_provenance
+from verict.report.anonymise import anonymise_result, name_study
+from verict.report.html import to_html
+from verict.report.json import to_text
+from verict.report.output import OutputFile, check_output_file, make_output_folder, write_text
+from verict.report.table import StudyRow, render_studies, render_summary, summarise_study
+from verict.report.words import printable
+
+if TYPE_CHECKING:
+    from verict.detect.scan import ScanOptions
+
+PIPE_WIDTH = 100  # columns where the output is not a terminal
+ERRORS_SHOWN = 20
+PRECEDENCE = (10, 1, 11, 0)  # which exit code stands for several studies, the first that occurs
+USAGE, INTERRUPTED = 2, 130
+STDOUT = "-"
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What was asked for, checked. ``many``: NDJSON, a folder of reports and one table for all studies."""
+
+    studies: tuple[Path, ...]
+    many: bool
+    json: Path | None
+    report: Path | None
+    options: ScanOptions
+    anonymous: bool
+    quiet: bool
+
+    @property
+    def json_to_stdout(self) -> bool:
+        """Whether the JSON takes the place of the summary."""
+        return self.json is not None and str(self.json) == STDOUT
+
+    @property
+    def partial_json(self) -> Path:
+        """Where the finished lines of an interrupted batch are kept."""
+        return Path(f"{self.json}.partial")
+
+
+def scan(
+    *,
+    studies: Annotated[
+        list[Path],
+        typer.Argument(metavar="STUDY...", help="A DICOM file, a folder of them (any depth), or a zip.",
+                       show_default=False),
+    ],
+    json: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", show_default=False,
+                     help="Write the result as JSON, schema verict.scan/1; - writes it to standard output in place of "
+                          "the summary. Over many studies: NDJSON, one line each."),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", show_default=False,
+                     help="Write one self-contained HTML page. Over many studies: a folder, one page each, named by "
+                          "number and by the hash of the input."),
+    ] = None,
+    series: Annotated[
+        str | None,
+        typer.Option(metavar="UID", show_default=False, help="Examine only the series of this SeriesInstanceUID."),
+    ] = None,
+    detector: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", show_default=False,
+                     help=f"Run only this detector; may be repeated. Known: {', '.join(registry.names())}."),
+    ] = None,
+    each: Annotated[
+        bool, typer.Option("--each", help="Take each sub-folder and each zip of STUDY as a study of its own.")
+    ] = False,
+    anonymous: Annotated[
+        bool,
+        typer.Option("--anonymous", help="Leave every patient attribute, date, path and UID out of all output."),
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", show_default=False, help="Threads that decode slices.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors: no summary, no progress.")] = False,
+) -> None:
+    """Examine CT studies for traces of tampering.
+
+    Several STUDY arguments, or --each, examine many studies: one that fails does not stop the others.
+
+    The result goes to standard output, errors and progress to standard error.
+
+    Exit codes: 0 no evidence of tampering (which never means proven authentic), 10 suspicious,
+    11 indeterminate or nothing examined, 1 some input failed, 2 wrong usage or an output that cannot be
+    written, 130 interrupted. Where several apply: 10 before 1 before 11 before 0.
+    """
+    _make_streams_forgiving()
+    try:
+        options = _choose_options(detector, series=series, workers=workers, pictures=report is not None)
+        job = _Job(_list_studies(studies, each=each), each or len(studies) > 1, json, report, options, anonymous, quiet)
+        _check_job(job, studies)
+        code = _scan_many(job) if job.many else _scan_one(job)
+    except (UsageError, OutputError) as error:
+        _tell(error.one_line())
+        code = USAGE
+    except VerictError as error:
+        _tell(error.one_line())
+        code = 1
+    except KeyboardInterrupt:
+        _tell("interrupted; no output file was written or changed")
+        code = INTERRUPTED
+    raise typer.Exit(code)
+
+
+def _make_streams_forgiving() -> None:
+    """Let a stream of a narrow encoding escape what it cannot show, instead of failing on it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _choose_options(
+    detectors: list[str] | None, *, series: str | None, workers: int | None, pictures: bool
+) -> ScanOptions:
+    """The options of every study, detector names checked before any work."""
+    from verict.detect.scan import ScanOptions  # brings in onnxruntime, which --help can do without
+
+    for name in detectors or ():
+        if name not in registry.names():
+            raise UsageError(f"no detector named {name!r}", next_step=did_you_mean(name, registry.names()))
+    chosen = tuple(dict.fromkeys(detectors or registry.DEFAULT))
+    return ScanOptions(detectors=chosen, series=series, workers=workers, pictures=pictures)
+
+
+def _list_studies(given: list[Path], *, each: bool) -> tuple[Path, ...]:
+    """The studies to examine: as given, or what lies directly in the given folders."""
+    if not each:
+        return tuple(given)
+    studies: list[Path] = []
+    for folder in given:
+        try:
+            entries = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+        except OSError as error:
+            raise UsageError(
+                "--each needs a folder that can be listed", file=folder, found=error.strerror,
+                next_step="name the folder that holds the studies",
+            ) from error
+        taken = [p for p in entries if p.is_dir() or p.suffix.lower() == ".zip"]
+        if not taken:
+            raise UsageError("--each found no sub-folder and no zip", file=folder, next_step="leave --each out")
+        if len(taken) < len(entries):
+            _tell(f"{folder}: {len(entries) - len(taken)} files beside the studies are left out by --each")
+        studies += taken
+    return tuple(studies)
+
+
+def _check_job(job: _Job, inputs: list[Path]) -> None:
+    """Everything that can be wrong with the options, before the long work."""
+    if job.many and job.options.series:
+        raise UsageError("--series names a series of one study", next_step="give one STUDY, without --each")
+    if job.json is not None and not job.json_to_stdout:
+        check_output_file(job.json, inputs)
+        if job.many:
+            check_output_file(job.partial_json, inputs)
+    if job.report is not None:
+        if str(job.report) == STDOUT:
+            raise UsageError("--report needs a file", next_step="only --json takes -")
+        if job.json is not None and job.report.absolute() == job.json.absolute():
+            raise UsageError("--json and --report name the same file", file=job.report)
+        if job.many:
+            make_output_folder(job.report, inputs)
+        else:
+            check_output_file(job.report, inputs)
+
+
+def _scan_one(job: _Job) -> int:
+    """One study: a JSON document, a page, a summary."""
+    with _open_progress(job) as progress:
+        result = _examine(job.studies[0], job, progress)
+    _tell_failures(result, job, "")
+    if job.json_to_stdout:
+        sys.stdout.write(to_text(result, anonymous=job.anonymous))
+    elif job.json is not None:
+        write_text(job.json, to_text(result, anonymous=job.anonymous))
+    if job.report is not None:
+        write_text(job.report, to_html(result, anonymous=job.anonymous))
+    if not job.quiet and not job.json_to_stdout:
+        _stdout().print(render_summary(anonymise_result(result) if job.anonymous else result))
+    return result.exit_code
+
+
+def _scan_many(job: _Job) -> int:
+    """Many studies: a line of JSON and a page each as soon as it is done, then one table."""
+    rows: list[StudyRow] = []
+    with ExitStack() as stack:
+        lines = None
+        if job.json is not None and not job.json_to_stdout:
+            lines = stack.enter_context(OutputFile(job.json))
+        progress = stack.enter_context(_open_progress(job))
+        try:
+            for number, study in enumerate(job.studies, start=1):
+                result = _examine(study, job, progress, f"{number}/{len(job.studies)} ")
+                rows.append(_deliver(study, result, number, job, lines))
+        except KeyboardInterrupt:
+            kept = ""
+            if lines is not None and rows:
+                lines.keep_as(job.partial_json)
+                kept = f"; they are in {job.partial_json}"
+            _tell(f"interrupted after {len(rows)} of {len(job.studies)} studies{kept}")
+            return INTERRUPTED
+    if not job.quiet and not job.json_to_stdout:
+        _stdout().print(render_studies(rows))
+    return next(code for code in PRECEDENCE if any(row.exit_code == code for row in rows))
+
+
+def _deliver(study: Path, result: ScanResult, number: int, job: _Job, lines: OutputFile | None) -> StudyRow:
+    """Write what is wanted of one study of many, and keep the row of the table."""
+    _tell_failures(result, job, f"study {number}: ")
+    text = to_text(result, anonymous=job.anonymous, one_line=True) if job.json is not None else ""
+    if job.report is not None:
+        write_text(job.report / f"{number:04d}-{name_study(result)}.html", to_html(result, anonymous=job.anonymous))
+    if lines is not None:
+        lines.write(text)
+    elif text:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    if job.anonymous:
+        return summarise_study(anonymise_result(result), name_study(result))
+    return summarise_study(result, str(study))
+
+
+def _examine(
+    study: Path, job: _Job, progress: Callable[[str, int, int], None] | None, prefix: str = ""
+) -> ScanResult:
+    """Examine one study; an input that fails as a whole becomes a result that says so."""
+    from verict.detect.scan import examine
+
+    def show(stage: str, done: int, total: int) -> None:
+        if progress is not None:
+            progress(prefix + stage, done, total)
+
+    try:
+        return examine(study, job.options, progress=show)
+    except (UsageError, OutputError):
+        raise
+    except VerictError as error:
+        return _fail(study, job, error)
+    except OSError as error:
+        return _fail(study, job, InputError(error.strerror or "cannot be read", file=error.filename or study))
+
+
+def _fail(study: Path, job: _Job, error: VerictError) -> ScanResult:
+    options = replace(job.options, pictures=False)
+    return ScanResult(
+        source=str(study),
+        series=(),
+        not_examined=(),
+        failures=(Failure(error.one_line(), error.as_dict()),),
+        provenance=collect_provenance(asdict(options)),
+    )
+
+
+def _tell_failures(result: ScanResult, job: _Job, prefix: str) -> None:
+    """Each failure on a line of its own; a long list is cut and says so."""
+    shown = anonymise_result(result) if job.anonymous else result
+    for failure in shown.failures[:ERRORS_SHOWN]:
+        _tell(prefix + failure.message)
+    hidden = len(shown.failures) - ERRORS_SHOWN
+    if hidden > 0:
+        _tell(f"{prefix}and {hidden} more failures; the JSON and the report list all")
+
+
+def _tell(message: str) -> None:
+    """One line on standard error."""
+    typer.echo(f"verict scan: {printable(message)}", err=True)
+
+
+def _stdout() -> Console:
+    """Where the summary goes: as wide as the terminal, or of fixed width in a pipe."""
+    return Console(
+        highlight=False, markup=False, emoji=False, soft_wrap=False,
+        width=None if sys.stdout.isatty() else PIPE_WIDTH,
+    )
+
+
+def _open_progress(job: _Job) -> AbstractContextManager[Callable[[str, int, int], None] | None]:
+    """A progress display on standard error, None where that is no terminal or nobody wants it."""
+    return nullcontext() if job.quiet or not sys.stderr.isatty() else _show_progress()
+
+
+@contextmanager
+def _show_progress() -> Iterator[Callable[[str, int, int], None]]:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True, emoji=False), transient=True) as display:
+        task = display.add_task("reading", total=None)
+
+        def update(stage: str, done: int, total: int) -> None:
+            display.update(task, description=printable(stage), completed=done, total=total or None)
+
+        yield update
