@@ -106,10 +106,10 @@ class Detector(Protocol):
     summary: str
     needs: Needs
 
-    def examine(self, volume: CTVolume, lungs: LungRegion | None) -> Evidence:
+    def examine(self, volume: CTVolume, lungs: LungRegion | None, *, workers: int | None = None) -> Evidence:
         """Examine one series.
 
         ``volume`` comes without headers unless ``needs.headers``; ``lungs`` is None unless
-        ``needs.lungs``.
+        ``needs.lungs``; ``workers`` bounds the threads used (None: one a core).
         """
         ...

@@ -93,8 +93,11 @@ class RegionPicture:
 
 @dataclass(frozen=True)
 class NotExamined:
-    """An object or series left out, and why. ``counts`` is False for what never had a verdict to give
-    (scouts, reports, non-chest series), True where a chest CT could not be judged."""
+    """An object or series left out, and why.
+
+    ``counts`` is False for what never had a verdict to give (scouts, reports, non-chest series), True where
+    a chest CT could not be judged.
+    """
 
     what: str
     reason: str

@@ -1,0 +1,80 @@
+"""Shipped models: an ONNX file and the JSON card that says what it is, checked against each other on load."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from verict.errors import ModelError
+from verict.provenance import sha256_of
+
+WEIGHTS = Path(__file__).parent / "weights"
+CARD_SCHEMA = "verict.card/1"
+_REQUIRED = ("schema", "id", "version", "sha256", "input", "calibration", "figures", "training")
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A loaded model. ``card`` is its JSON card; calling `score` is safe from several threads."""
+
+    card: dict[str, Any]
+    session: onnxruntime.InferenceSession
+
+    @property
+    def calibration(self) -> dict[str, float]:
+        """The thresholds fitted on authentic scans."""
+        return self.card["calibration"]
+
+    def score(self, features: np.ndarray) -> np.ndarray:
+        """(n,) float32 scores of (n, features) float32 inputs; higher = more suspicious."""
+        if not len(features):
+            return np.empty(0, np.float32)
+        return self.session.run(None, {"features": features})[0][:, 0]
+
+
+@cache
+def load_model(name: str, folder: Path = WEIGHTS) -> Model:
+    """Load ``NAME.onnx`` and ``NAME.json`` from a folder.
+
+    Raises
+    ------
+    ModelError
+        If either is missing, the card is of another schema, or the weights are not the ones it describes.
+    """
+    weights, card_file = folder / f"{name}.onnx", folder / f"{name}.json"
+    for file in (weights, card_file):
+        if not file.is_file():
+            raise ModelError(f"no model {name!r}", file=file.name, next_step="reinstall verict, or train it again")
+    try:
+        card = json.loads(card_file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError("the model card is not JSON", file=card_file.name, found=error) from error
+    missing = [key for key in _REQUIRED if key not in card]
+    if missing or card["schema"] != CARD_SCHEMA:
+        raise ModelError(
+            "not a model card of this version",
+            file=card_file.name,
+            found=f"missing {', '.join(missing)}" if missing else card["schema"],
+            expected=CARD_SCHEMA,
+        )
+    digest = sha256_of(weights)
+    if digest != card["sha256"]:
+        raise ModelError(
+            "the weights are not the ones the card describes",
+            file=weights.name,
+            found=f"SHA-256 {digest[:16]}…",
+            expected=f"{card['sha256'][:16]}…",
+            next_step="reinstall verict: the file was altered or the pair does not belong together",
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # slices run in parallel; the same sum order on any machine
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(weights), options, providers=["CPUExecutionProvider"])
+    return Model(card, session)

@@ -1,0 +1,181 @@
+"""From score maps to regions, and from regions to one verdict a series, by one documented rule.
+
+1. Along z. In a run of at least `MIN_RUN_SLICES` neighbouring slices the map is averaged over
+   `DEPTH_MM` at each place: a painted cube stands in many neighbouring slices at the same place, a chance
+   resemblance does not. Isolated slices keep their own map.
+2. Regions. Cells at or above the mark threshold that touch, in-plane or along z, are one region. Its score is
+   its highest cell.
+3. Decisive. A region decides when its score reaches the decisive threshold of its kind (run or isolated
+   slice) and, in a run, when it spans at least `MIN_DEPTH_MM`.
+4. Series. Suspicious with a decisive region; indeterminate with marked regions on isolated slices, with a
+   contradiction in the headers, or where no slice could be scored; else no evidence. Headers alone never go
+   beyond indeterminate.
+
+All four thresholds come from the model card, where they were fitted on authentic scans only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from verict.ct.volume import CTVolume
+from verict.detect.evidence import Confidence, Evidence, Finding, ScoreMap
+from verict.detect.result import Region, Verdict
+
+DEPTH_MM = 12.0  # under a third of the smallest cube CT-GAN touches up (42 slices of 1 mm)
+MIN_RUN_SLICES = 3
+MIN_DEPTH_MM = 10.0
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What the rule makes of one series. ``score`` is the highest averaged cell, None without any."""
+
+    verdict: Verdict
+    reason: str
+    score: float | None
+    regions: tuple[Region, ...]
+
+
+def average_along_z(values: np.ndarray, volume: CTVolume) -> np.ndarray:
+    """(z, rows, columns) map averaged over `DEPTH_MM` within runs; isolated slices unchanged, NaN kept."""
+    out = values.copy()
+    for run in volume.runs:
+        size = averaged_slices(volume, run)
+        if size < MIN_RUN_SLICES:
+            continue
+        part = values[run]
+        defined = np.isfinite(part)
+        total = ndimage.uniform_filter1d(np.where(defined, part, 0), size, axis=0, mode="constant")
+        weight = ndimage.uniform_filter1d(defined.astype(np.float32), size, axis=0, mode="constant")
+        full = weight * size > size / 2 - 0.01  # at the ends and beside undefined cells: at least half
+        out[run] = np.where(defined & full, total / np.maximum(weight, 1e-6), np.nan)
+    return out
+
+
+def averaged_slices(volume: CTVolume, run: slice) -> int:
+    """How many slices of a run are averaged: `DEPTH_MM` of them, odd, at least three; 1 for a short run."""
+    count = run.stop - run.start
+    if count < MIN_RUN_SLICES:
+        return 1
+    step_mm = (volume.positions_mm[run.stop - 1] - volume.positions_mm[run.start]) / (count - 1)
+    size = max(MIN_RUN_SLICES, round(DEPTH_MM / max(step_mm, 1e-3)) // 2 * 2 + 1)
+    return min(size, count // 2 * 2 - 1 if count > MIN_RUN_SLICES else MIN_RUN_SLICES)
+
+
+def find_regions(volume: CTVolume, evidence: Evidence, sop_instance_uids: tuple[str, ...]) -> tuple[Region, ...]:
+    """The regions of one detector's map, highest score first."""
+    if evidence.score_map is None or evidence.card is None:
+        return ()
+    averaged = average_along_z(evidence.score_map.values, volume)
+    calibration = evidence.card["calibration"]
+    regions: list[Region] = []
+    for run in volume.runs:
+        in_depth = averaged_slices(volume, run) >= MIN_RUN_SLICES
+        mark = calibration["run_mark_threshold" if in_depth else "mark_threshold"]
+        decide = calibration["run_decisive_threshold" if in_depth else "decisive_threshold"]
+        part = averaged[run]
+        labels, count = ndimage.label(np.nan_to_num(part, nan=-np.inf) >= mark, np.ones((3, 3, 3)))
+        for index, box in enumerate(ndimage.find_objects(labels, count), start=1):
+            scores = np.where(labels[box] == index, part[box], -np.inf)
+            corner = np.array([run.start + box[0].start, box[1].start, box[2].start])
+            place = _Place(np.argwhere(np.isfinite(scores)) + corner, scores)
+            deep_enough = not in_depth or place.depth_mm(volume) >= MIN_DEPTH_MM
+            decisive = place.score >= decide and deep_enough
+            regions.append(_describe(volume, evidence, place, sop_instance_uids, decisive=decisive))
+    return tuple(sorted(regions, key=lambda r: (-r.decisive, -r.score)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Marked ``cells`` (n, 3) as (z, row, column) and their box of scores, -inf beside them."""
+
+    cells: np.ndarray
+    scores: np.ndarray
+
+    @property
+    def score(self) -> float:
+        return float(self.scores.max())
+
+    @property
+    def peak_slice(self) -> int:
+        return int(self.cells[:, 0].min()) + int(np.argmax(self.scores.max(axis=(1, 2))))
+
+    def depth_mm(self, volume: CTVolume) -> float:
+        first, last = self.cells[:, 0].min(), self.cells[:, 0].max()
+        return float(volume.positions_mm[last] - volume.positions_mm[first]) + volume.spacing_mm[0]
+
+
+def assess(volume: CTVolume, evidence: tuple[Evidence, ...], sop_instance_uids: tuple[str, ...]) -> Assessment:
+    """Apply the rule to everything the detectors said of one series."""
+    maps = [e for e in evidence if e.score_map is not None]
+    regions = tuple(r for e in maps for r in find_regions(volume, e, sop_instance_uids))
+    findings = tuple(f for e in evidence for f in e.findings)
+    score = max((s for e in maps if (s := _highest(volume, e.score_map)) is not None), default=None)
+    return Assessment(*_series_verdict(volume, regions, findings, score, asked=bool(maps)), score, regions)
+
+
+def _series_verdict(
+    volume: CTVolume, regions: tuple[Region, ...], findings: tuple[Finding, ...], score: float | None, *, asked: bool
+) -> tuple[Verdict, str]:
+    decisive = [r for r in regions if r.decisive]
+    contradictions = [f for f in findings if f.confidence is Confidence.CONTRADICTION]
+    if decisive:
+        where = "one place" if len(decisive) == 1 else f"{len(decisive)} places"
+        return Verdict.SUSPICIOUS, f"the pixels look painted in {where}"
+    if contradictions:
+        return Verdict.INDETERMINATE, f"the headers contradict themselves: {contradictions[0].title}"
+    if regions and all(run.stop - run.start < MIN_RUN_SLICES for run in volume.runs):
+        return Verdict.INDETERMINATE, "unusual texture on single slices; neighbouring slices are needed to decide"
+    if score is None and asked:
+        return Verdict.INDETERMINATE, "no slice held enough lung to be judged"
+    if not asked:
+        return Verdict.NO_EVIDENCE, "no contradiction in the headers; no pixel detector was run"
+    return Verdict.NO_EVIDENCE, "nothing found by the detectors that were run; this does not prove the scan authentic"
+
+
+def _highest(volume: CTVolume, score_map: ScoreMap | None) -> float | None:
+    if score_map is None or not np.isfinite(score_map.values).any():
+        return None
+    averaged = average_along_z(score_map.values, volume)
+    return float(np.nanmax(averaged)) if np.isfinite(averaged).any() else None
+
+
+def _describe(
+    volume: CTVolume, evidence: Evidence, place: _Place, sop_instance_uids: tuple[str, ...], *, decisive: bool
+) -> Region:
+    grid = evidence.score_map
+    height, width = volume.hu.shape[1:]
+    z, rows, columns = place.cells.T
+    y, x = grid.pixel_of(rows, columns)
+    half = grid.stride_px / 2
+    box = (
+        int(z.min()),
+        int(z.max()),
+        max(0, int(y.min() - half)),
+        min(height - 1, int(y.max() + half)),
+        max(0, int(x.min() - half)),
+        min(width - 1, int(x.max() + half)),
+    )
+    centre = (float(z.mean()), float(y.mean()), float(x.mean()))
+    _, step_y, step_x = volume.spacing_mm
+    extent = (place.depth_mm(volume), (box[3] - box[2] + 1) * step_y, (box[5] - box[4] + 1) * step_x)
+    slices = tuple(int(i) for i in np.unique(z))
+    count = f"{len(slices)} slices" if len(slices) > 1 else "one slice"
+    size = f"{max(extent[1:]):.0f} mm across"
+    return Region(
+        detector=evidence.detector,
+        centre_voxel_zyx=centre,
+        centre_mm_lps=volume.to_patient_mm(*centre),
+        bounds=box,
+        extent_mm=extent,
+        slices=slices,
+        sop_instance_uids=tuple(dict.fromkeys(sop_instance_uids[i] for i in slices)),
+        peak_slice=place.peak_slice,
+        score=place.score,
+        decisive=decisive,
+        evidence=f"{evidence.words} ({size}, on {count})",
+    )
