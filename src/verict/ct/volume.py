@@ -8,6 +8,8 @@ from functools import cached_property
 import numpy as np
 import pydicom
 
+from verict.errors import InputError
+
 
 @dataclass(frozen=True)
 class Note:
@@ -47,6 +49,10 @@ class CTVolume:
         SliceThickness, or None.
     notes
         Every repair and every doubt.
+    failures
+        One error for each slice that could not be read; the volume holds the others.
+    input_sha256
+        SHA-256 over the sorted SHA-256 of every file of the series; "" where the volume was not read from files.
     """
 
     hu: np.ndarray
@@ -62,6 +68,8 @@ class CTVolume:
     headers: tuple[pydicom.Dataset, ...] = field(repr=False, default=())
     slice_thickness_mm: float | None = None
     notes: tuple[Note, ...] = ()
+    failures: tuple[InputError, ...] = ()
+    input_sha256: str = ""
 
     @property
     def slice_count(self) -> int:
@@ -80,8 +88,9 @@ class CTVolume:
 
     @cached_property
     def runs(self) -> tuple[slice, ...]:
-        """Stretches of slices without a gap: neighbours at most 1.5 usual steps apart (the median step, or SliceThickness if less).
+        """Stretches of slices without a gap: neighbours at most 1.5 usual steps apart.
 
+        The usual step is the median step, or SliceThickness if that is less.
         A detector that compares neighbours may do so inside a run only. Single slices, as in the
         published part of the UCI data set, are runs of length one.
         """

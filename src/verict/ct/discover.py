@@ -1,0 +1,214 @@
+"""Finding every CT series below a path, from headers only, and saying what is left aside and why."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from zipfile import ZipFile
+
+from verict.ct.classify import Kind, classify, is_chest, name_of_object
+from verict.ct.grouping import group_instances
+from verict.ct.instance import Instance, read_instance
+from verict.ct.sources import DiskFile, Source, ZipMember, list_sources, open_zip
+from verict.ct.volume import Note
+from verict.errors import InputError, NotDicomError
+
+DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima"})
+_READERS = 4  # headers are short: reading waits for the disk, parsing for the interpreter
+
+
+@dataclass(frozen=True)
+class SeriesFiles:
+    """One series to be read: its files and what discovery already saw.
+
+    Parameters
+    ----------
+    series_instance_uid, study_instance_uid
+        As in the headers; "" where missing.
+    modality
+        As in the headers.
+    label
+        The folder it lies in, relative to what was asked for.
+    kind
+        `Kind.AXIAL_CT` in everything `find_series` returns for reading.
+    chest
+        False where the headers name another body part; whether there is lung only the pixels say.
+    items
+        One `Instance` a file.
+    notes
+        What was split, set aside or missing.
+    """
+
+    series_instance_uid: str
+    study_instance_uid: str
+    modality: str
+    label: str
+    kind: Kind
+    chest: bool
+    items: tuple[Instance, ...]
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Objects left aside, and why. ``counts`` is True where a chest CT could have been judged and was not."""
+
+    what: str
+    reason: str
+    files: int = 1
+    series_instance_uid: str = ""
+    counts: bool = False
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """Everything found below a path: ``series`` are to be read, the rest says why it is not."""
+
+    source: str
+    series: tuple[SeriesFiles, ...]
+    not_examined: tuple[Skipped, ...]
+    failures: tuple[InputError, ...]
+
+
+def find_series(path: str | Path, *, progress: Callable[[int, int], None] | None = None) -> Discovery:
+    """Find every CT series in a file, a folder tree or a zip.
+
+    Parameters
+    ----------
+    path
+        A DICOM file, a folder, or a zip of DICOM files.
+    progress
+        Called with (files seen, files in all).
+
+    Returns
+    -------
+    Discovery
+        Axial CT series to read, objects set aside with the reason, and one error for each file that failed.
+        A path that cannot be used at all is one failure, never an exception.
+    """
+    path = Path(path)
+    try:
+        listing = list_sources(path)
+        single = len(listing.sources) == 1 and path.is_file()
+        instances, others, failures = _read_all(listing.sources, single=single, progress=progress)
+    except InputError as error:
+        return Discovery(str(path), (), (), (error,))
+    failures = [*listing.failures, *failures]
+    skipped = _skipped_beside(others, listing.special, listing.linked_twice)
+    series, set_aside = _sort_out(instances)
+    if not listing.sources and not failures:
+        failures.append(
+            InputError("nothing to examine", file=path, found="no files", next_step="name a folder with DICOM files")
+        )
+    elif not instances and not failures:
+        failures.append(
+            NotDicomError(
+                "no DICOM file found",
+                file=path,
+                found=f"{len(listing.sources)} other files",
+                next_step="name a folder with DICOM files",
+            )
+        )
+    return Discovery(str(path), tuple(series), (*set_aside, *skipped), tuple(failures))
+
+
+def _read_all(
+    sources: list[Source], *, single: bool, progress: Callable[[int, int], None] | None
+) -> tuple[list[Instance], list[Source], list[InputError]]:
+    instances: list[Instance] = []
+    others: list[Source] = []
+    failures: list[InputError] = []
+    with ExitStack() as stack:
+        archive: ZipFile | None = None
+        if sources and isinstance(sources[0], ZipMember):
+            archive = stack.enter_context(open_zip(sources[0].path))
+
+        def examine(source: Source) -> Instance | InputError:
+            try:
+                return read_instance(source, archive)
+            except InputError as error:
+                return error
+
+        pool = stack.enter_context(ThreadPoolExecutor(_READERS, "verict-find"))
+        for done, (source, outcome) in enumerate(zip(sources, pool.map(examine, sources), strict=True), start=1):
+            if isinstance(outcome, Instance):
+                instances.append(outcome)
+            elif isinstance(outcome, NotDicomError) and not single and not _claims_dicom(source):
+                others.append(source)
+            else:
+                failures.append(outcome)
+            if progress is not None:
+                progress(done, len(sources))
+    return instances, others, failures
+
+
+def _claims_dicom(source: Source) -> bool:
+    name = source.path.name if isinstance(source, DiskFile) else PurePosixPath(source.name.replace("\\", "/")).name
+    return PurePosixPath(name).suffix.lower() in DICOM_SUFFIXES and not name.startswith("._")
+
+
+def _skipped_beside(others: list[Source], special: list[str], linked_twice: list[str]) -> list[Skipped]:
+    skipped = []
+    zips = [s for s in others if s.name.lower().endswith(".zip")]
+    if zips:
+        skipped.append(Skipped(f"{len(zips)} zip inside the folder or zip", "a zip is opened only when named itself",
+                               len(zips)))  # fmt: skip
+    if rest := len(others) - len(zips):
+        skipped.append(Skipped(f"{rest} other files", "not DICOM", rest))
+    if special:
+        skipped.append(Skipped(f"{len(special)} special files", f"no regular files, e.g. {special[0]}", len(special)))
+    if linked_twice:
+        skipped.append(Skipped(f"{len(linked_twice)} linked folders", f"already entered, e.g. {linked_twice[0]}",
+                               len(linked_twice)))  # fmt: skip
+    return skipped
+
+
+def _sort_out(instances: Iterable[Instance]) -> tuple[list[SeriesFiles], list[Skipped]]:
+    """Split instances into series to read and objects set aside."""
+    to_group: list[Instance] = []
+    aside: dict[tuple[str, str, str], int] = Counter()
+    aside_by_uid: dict[str, Counter[str]] = defaultdict(Counter)
+    for instance in instances:
+        kind, reason = classify(instance)
+        if kind is Kind.AXIAL_CT:
+            to_group.append(instance)
+            continue
+        what = name_of_object(instance, kind)
+        aside[what, reason, instance.series_instance_uid] += 1
+        aside_by_uid[instance.series_instance_uid][what] += 1
+    series = [_series_of(group, notes, aside_by_uid) for group, notes in group_instances(to_group)]
+    skipped = [Skipped(what, reason, count, uid) for (what, reason, uid), count in aside.items()]
+    return series, skipped
+
+
+def _series_of(
+    items: list[Instance], notes: tuple[Note, ...], aside_by_uid: dict[str, Counter[str]]
+) -> SeriesFiles:
+    first = items[0]
+    folders = sorted({item.source.folder for item in items})
+    all_notes = list(notes)
+    if len(folders) > 1:
+        all_notes.append(Note("several_folders", f"the series lies in {len(folders)} folders; read as one series"))
+    for what, count in aside_by_uid.get(first.series_instance_uid, {}).items():
+        if first.series_instance_uid:
+            all_notes.append(Note("set_aside", f"{count} of the same SeriesInstanceUID set aside: {what}"))
+    if any(item.image_type[:1] == ("DERIVED",) for item in items):
+        all_notes.append(Note("derived", "ImageType says DERIVED: the pixels were computed from other images"))
+    if any(not item.modality for item in items):
+        all_notes.append(Note("modality_missing", "Modality is missing; taken for CT by the SOP class"))
+    for code, message in sorted({note for item in items for note in item.notes}):
+        all_notes.append(Note(code, message))
+    return SeriesFiles(
+        series_instance_uid=first.series_instance_uid,
+        study_instance_uid=first.study_instance_uid,
+        modality=first.modality,
+        label=folders[0],
+        kind=Kind.AXIAL_CT,
+        chest=is_chest(first),
+        items=tuple(items),
+        notes=tuple(all_notes),
+    )
