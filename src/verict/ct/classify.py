@@ -57,7 +57,8 @@ def classify(instance: Instance) -> tuple[Kind, str]:
         image = instance.rows > 0 and instance.columns > 0
         return (Kind.OTHER_IMAGE if image else Kind.NOT_AN_IMAGE), f"{named}, not a CT image"
     if modality != "CT" and (modality or not sop_class):
-        return Kind.OTHER_IMAGE, f"Modality is {_short(modality)}, not CT" if modality else "neither SOP class nor Modality"
+        reason = f"Modality is {_short(modality)}, not CT" if modality else "neither SOP class nor Modality"
+        return Kind.OTHER_IMAGE, reason
     if not instance.rows or not instance.columns:
         return Kind.NOT_AN_IMAGE, "Rows or Columns are missing or zero"
     if words & _SCREEN_WORDS:

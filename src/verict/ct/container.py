@@ -125,7 +125,7 @@ def open_part10(data: bytes, *, file: str, complete: bool = True, inflate_limit:
         notes.append(("no_preamble", "the file has no DICOM preamble; read as a bare dataset (PS3.10 7.1)"))
     syntax = ""
     while data[pos : pos + 2] == b"\x02\x00":
-        tag, vr, offset, length = _read_head(data, pos, False, False, file)
+        tag, _, offset, length = _read_head(data, pos, False, False, file)
         if length == UNDEFINED_LENGTH or offset + length > len(data):
             _ends_early(data, offset, complete, file)
         if tag == 0x00020010:
@@ -175,10 +175,8 @@ def walk(part: Part10, wanted: frozenset[int], *, file: str, last: int | None = 
     bulky: list[tuple[int, int, int]] = []
     pos = part.start
     while pos < end:
-        if end - pos < 8:
-            if not any(data[pos:end]) and part.complete:
-                break
-            _ends_early(data, pos, part.complete, file)
+        if end - pos < 8 and part.complete and not any(data[pos:end]):
+            break
         tag, vr, offset, length = _read_head(data, pos, part.implicit, big, file, complete=part.complete)
         if last is not None and tag > last:
             break
@@ -196,10 +194,8 @@ def walk(part: Part10, wanted: frozenset[int], *, file: str, last: int | None = 
         if tag in wanted and tag not in values:
             values[tag] = data[offset : offset + length]
         elif last is None and length >= 8:
-            nested = vr == b"SQ"
-            if nested or (vr in (b"UN", b"") and data[offset : offset + 4] == _item_bytes(big)):
-                _skip_sequence(part, offset, offset + length, part.implicit or not nested, file, strict=nested)
-            elif bulk and length > bulk and _may_be_left_out(tag, vr):
+            _check_value(part, vr, offset, length, file)
+            if bulk and length > bulk and _may_be_left_out(tag, vr):
                 bulky.append((pos, offset, length))
         pos = offset + length
     return Layout(values, pixel, tuple(bulky))
@@ -271,6 +267,13 @@ def _read_head(
     if pos + 12 > len(data):
         _ends_early(data, pos, complete, file)
     return tag, vr, pos + 12, struct.unpack_from(order + "I", data, pos + 8)[0]
+
+
+def _check_value(part: Part10, vr: bytes, offset: int, length: int, file: str) -> None:
+    """Walk into a value that is, or may be, a sequence of known length."""
+    nested = vr == b"SQ"
+    if nested or (vr in (b"UN", b"") and part.data[offset : offset + 4] == _item_bytes(part.big)):
+        _skip_sequence(part, offset, offset + length, part.implicit or not nested, file, strict=nested)
 
 
 def _skip_sequence(

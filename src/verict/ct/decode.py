@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from verict.ct import instance as tags
-from verict.ct.container import Part10, PixelElement
+from verict.ct.container import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Part10, PixelElement
 from verict.errors import PixelError
 
 MIN_SIDE_PX, MAX_SIDE_PX = 16, 8192  # no CT slice is smaller or larger
@@ -20,6 +20,7 @@ JPEG_LS = frozenset({"1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"})
 JPEG_2000 = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.201",
                        "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203"})  # fmt: skip
 JPEG_LOSSLESS = frozenset({"1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"})
+UNCOMPRESSED = frozenset({IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED})
 RLE = "1.2.840.10008.1.2.5"
 LOSSY = frozenset({"1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203"})
 EXTRA_COMMAND = "pip install 'verict[jpeg-lossless]'"
@@ -132,7 +133,18 @@ def decode_frame(
             next_step="export the file again",
         )
     if number > shape.frames:
-        raise PixelError("the frame does not exist", file=file, found=f"frame {number}", expected=f"1 to {shape.frames}")
+        raise PixelError(
+            "the frame does not exist", file=file, found=f"frame {number}", expected=f"1 to {shape.frames}"
+        )
+    if pixel.fragments is None and part.transfer_syntax not in UNCOMPRESSED:
+        raise PixelError(
+            "the pixels are not stored as the transfer syntax says",
+            file=file,
+            tag="PixelData (7FE0,0010)",
+            found=f"{pixel.length} bytes without fragments under {part.transfer_syntax}",
+            expected="compressed fragments (PS3.5 A.4)",
+            next_step="export the file again",
+        )
     if pixel.fragments is None:
         return _clean(_native_frame(part, pixel, shape, number, file), shape)
     frame = _frame_of_fragments(part, pixel, shape, number, file)

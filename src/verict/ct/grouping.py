@@ -41,7 +41,8 @@ def group_instances(instances: Iterable[Instance]) -> Iterator[Group]:
             notes.append(
                 Note(
                     "mixed_series",
-                    f"one SeriesInstanceUID, {len(parts)} different series: {_difference(parts)} differ; each examined alone",
+                    f"one SeriesInstanceUID, {len(parts)} different series: {_difference(parts)} differ; each is "
+                    "examined alone",
                 )
             )
         for part in parts:
@@ -143,7 +144,8 @@ def _split_copies(members: list[Instance]) -> Iterator[Group]:
         notes.append(
             Note(
                 "sop_instance_clash",
-                f"{len(clashing)} SOPInstanceUIDs occur with different pixels; the copies are examined as series of their own",
+                f"{len(clashing)} SOPInstanceUIDs occur with different pixels; the copies are examined as series of "
+                "their own",
                 clashing,
             )
         )

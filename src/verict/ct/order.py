@@ -114,7 +114,7 @@ def describe_geometry(
     even = np.abs(steps / usual - np.round(steps / usual)) if usual > 0 else np.zeros_like(steps)
     if even.max() > 0.1:
         notes.append(
-            Note("uneven_steps", f"slice steps vary from {steps.min():.3f} to {steps.max():.3f} mm (median {usual:.3f})")
+            Note("uneven_steps", f"steps vary from {steps.min():.3f} to {steps.max():.3f} mm (median {usual:.3f})")
         )
     notes += _note_tilt(origins_mm, normal, frames)
     notes += _note_numbers(frames)
@@ -224,7 +224,8 @@ def _order_by_number(
             next_step=_EXPORT,
         )
     ordered = sorted(frames, key=lambda frame: frame.instance_number or 0)
-    offsets = np.array([frame.instance_number for frame in ordered], dtype=np.float64) - (ordered[0].instance_number or 0)
+    offsets = np.array([frame.instance_number for frame in ordered], dtype=np.float64)
+    offsets -= offsets[0]
     notes.append(
         Note(
             "position_missing",

@@ -141,23 +141,27 @@ def _decode_all(
     jobs: dict[int, list[tuple[int, Frame]]] = defaultdict(list)
     for z, frame in enumerate(ordered.frames):
         jobs[frame.item].append((z, frame))
-    fits = all(hounsfield.fits_int16(frame.slope, frame.intercept) for frame in ordered.frames)
-    for dtype in (np.int16, np.float32) if fits else (np.float32,):
-        hu = _allocate(shape, dtype, first.source.name)
 
-        def work(index: int, hu: np.ndarray = hu) -> _Outcome:
-            return _read_file(series.items[index], jobs.get(index, []), hu, archive)
-
+    def decode_into(hu: np.ndarray) -> list[_Outcome]:
         outcomes: list[_Outcome] = []
         with ThreadPoolExecutor(workers, "verict-read") as pool:
-            for outcome in pool.map(work, range(len(series.items))):
+            for outcome in pool.map(
+                lambda index: _read_file(series.items[index], jobs.get(index, []), hu, archive),
+                range(len(series.items)),
+            ):
                 outcomes.append(outcome)
                 if progress is not None:
                     progress(len(outcomes), len(series.items))
+        return outcomes
+
+    if all(hounsfield.fits_int16(frame.slope, frame.intercept) for frame in ordered.frames):
+        hu = _allocate(shape, np.int16, first.source.name)
+        outcomes = decode_into(hu)
         if not any(outcome.out_of_range for outcome in outcomes):
-            break
-        del hu, work
-    return hu, outcomes
+            return hu, outcomes
+        del hu  # two arrays at once would break the memory bound
+    hu = _allocate(shape, np.float32, first.source.name)
+    return hu, decode_into(hu)
 
 
 def _allocate(shape: tuple[int, int, int], dtype: type, name: str) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import pydicom
@@ -97,7 +98,7 @@ class CTVolume:
         usual_mm = min(self.spacing_mm[0], self.slice_thickness_mm or np.inf)
         breaks = np.flatnonzero(np.diff(self.positions_mm) > 1.5 * usual_mm) + 1
         edges = [0, *breaks.tolist(), self.slice_count]
-        return tuple(slice(a, b) for a, b in zip(edges, edges[1:], strict=False))
+        return tuple(slice(a, b) for a, b in pairwise(edges))
 
     @cached_property
     def affine(self) -> np.ndarray | None:
