@@ -1,0 +1,90 @@
+"""Every forged instance says that it is one."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+
+from verict.ct.volume import CTVolume
+from verict.ct.write import write_series
+from verict.tamper.mark import MARK, is_marked, mark_forged, write_forgery
+from verict.tamper.repaint import ForgeryKind, repaint
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> CTVolume:
+    hu = np.full((4, 64, 64), -850, np.int16)
+    files = write_series(hu, tmp_path / "ct", spacing_mm=(2.0, 1.0, 1.0))
+    headers = [pydicom.dcmread(f, stop_before_pixels=True) for f in files]
+    return CTVolume(
+        hu=hu,
+        origins_mm=np.array([h.ImagePositionPatient for h in headers], float),
+        row_direction=np.array([1.0, 0, 0]),
+        column_direction=np.array([0, 1.0, 0]),
+        spacing_mm=(2.0, 1.0, 1.0),
+        series_instance_uid=headers[0].SeriesInstanceUID,
+        study_instance_uid=headers[0].StudyInstanceUID,
+        sop_instance_uids=tuple(h.SOPInstanceUID for h in headers),
+        frame_numbers=(1,) * 4,
+        source_files=tuple(map(str, files)),
+        headers=tuple(headers),
+    )
+
+
+def test_every_instance_bears_the_mark(tmp_path: Path, volume: CTVolume) -> None:
+    forged, footprint, record = repaint(volume.hu, volume.spacing_mm, (1, 32, 32), kind=ForgeryKind.REMOVE, seed=1)
+    files = write_forgery(volume, forged, tmp_path / "forged", record)
+    assert len(files) == volume.slice_count
+    seen = {volume.series_instance_uid, *volume.sop_instance_uids}
+    for z, file in enumerate(files):
+        ds = pydicom.dcmread(file)
+        assert is_marked(ds)
+        assert not is_marked(volume.headers[z])
+        assert ds.ImageType[:2] == ["DERIVED", "SECONDARY"]
+        assert ds.DerivationDescription.startswith(MARK)
+        assert "synthetic forgery" in ds.DerivationDescription
+        assert "verict" in ds.DerivationDescription
+        assert "kind remove" in ds.DerivationDescription
+        item = ds.ContributingEquipmentSequence[-1]
+        assert item.Manufacturer == "verict"
+        assert item.PurposeOfReferenceCodeSequence[0].CodeValue == "109103"
+        assert ds.SOPInstanceUID not in seen
+        assert volume.series_instance_uid != ds.SeriesInstanceUID
+        seen.add(ds.SOPInstanceUID)
+        stored = ds.pixel_array.astype(int) + int(ds.RescaleIntercept)
+        np.testing.assert_array_equal(stored, np.maximum(forged[z], -1024))
+    assert footprint.any()
+
+
+def test_no_option_removes_the_mark() -> None:
+    assert list(inspect.signature(write_forgery).parameters) == ["volume", "hu", "folder", "record"]
+
+
+def test_equipment_that_was_named_before_stays() -> None:
+    ds = Dataset()
+    other = Dataset()
+    other.Manufacturer = "HOUSE"
+    ds.ContributingEquipmentSequence = [other]
+    mark_forged(ds, {"kind": "inject"})
+    assert [i.Manufacturer for i in ds.ContributingEquipmentSequence] == ["HOUSE", "verict"]
+    assert ds.ImageType == ["DERIVED", "SECONDARY", "AXIAL"]
+
+
+def test_a_long_record_still_fits() -> None:
+    ds = Dataset()
+    mark_forged(ds, {"note": "x" * 3000})
+    assert len(ds.DerivationDescription) == 1024  # ST, PS3.5 6.2
+    assert is_marked(ds)
+
+
+def test_dciodvfy_finds_no_error(tmp_path: Path, volume: CTVolume, dcmtk) -> None:
+    for file in write_forgery(volume, volume.hu, tmp_path / "forged", {"kind": "remove"}):
+        done = subprocess.run([dcmtk("dciodvfy"), file], capture_output=True, text=True, check=False)
+        assert done.returncode == 0
+        assert "Error" not in done.stdout + done.stderr
