@@ -219,3 +219,9 @@ def test_a_detector_follows_the_protocol(name: str) -> None:
     assert detector.summary
     assert detector.needs.headers == (name == "header"), "pixel detectors never see headers"
     assert callable(detector.examine)
+
+
+def test_no_test_skips_silently_what_is_not_installed() -> None:
+    tests = Path(__file__).resolve().parent
+    word = "import" + "orskip"
+    assert [p.name for p in tests.rglob("*.py") if word in p.read_text(encoding="utf-8")] == [], "use require_extra"
