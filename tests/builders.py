@@ -153,9 +153,9 @@ def _encode(dataset: Dataset, frame: np.ndarray, transfer_syntax: str) -> bytes:
 
         return bytes(jpeg_ls.encode_array(frame.view(np.uint16) & ((1 << dataset.BitsStored) - 1)))
     if transfer_syntax == JPEG2000Lossless:
-        import openjpeg
+        from openjpeg.utils import encode_array
 
-        return bytes(openjpeg.encode_array(frame, bits_stored=dataset.BitsStored))
+        return bytes(encode_array(frame, bits_stored=dataset.BitsStored))
     if transfer_syntax == RLELossless:
         return _encode_rle(frame)
     raise ValueError(f"no encoder for {transfer_syntax}")

@@ -253,9 +253,10 @@ def _decode_jpeg_2000(frame: bytes, syntax: str, shape: PixelFormat, file: str) 
 
 def _decode_rle(frame: bytes, syntax: str, shape: PixelFormat, file: str) -> np.ndarray:
     from pydicom.pixels import get_decoder
+    from pydicom.uid import UID
 
     kind = "i" if shape.signed else "u"
-    values, _ = get_decoder(RLE).as_array(
+    values, _ = get_decoder(UID(RLE)).as_array(
         _encapsulate(frame),
         index=0,
         raw=True,
@@ -268,7 +269,7 @@ def _decode_rle(frame: bytes, syntax: str, shape: PixelFormat, file: str) -> np.
         bits_allocated=shape.bits_allocated,
         bits_stored=shape.bits_stored,
         number_of_frames=1,
-        transfer_syntax_uid=RLE,
+        transfer_syntax_uid=UID(RLE),
     )
     return values.astype(kind + str(shape.bits_allocated // 8), copy=False)
 
