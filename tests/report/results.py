@@ -35,7 +35,7 @@ CARD = {
     "id": "spectrum-1",
     "version": "1",
     "sha256": "c" * 64,
-    "training_data": "fifty-five published fakes and simulated ones",
+    "training": {"forged": "published fakes and simulated ones", "authentic": ["seven series"]},
     "figures": [
         {
             "name": "removed cancers found",
@@ -159,7 +159,7 @@ def make_result(*series: SeriesResult, **changes: object) -> ScanResult:
     parts = {
         "source": "/archive/MUSTER_ERIKA/study1",
         "series": series,
-        "not_examined": (NotExamined("series 2.25.77 (Scout MUSTER)", "a scout: localizer in ImageType", 2, "2.25.77"),),
+        "not_examined": (NotExamined("2.25.77 (Scout MUSTER)", "a scout: localizer in ImageType", 2, "2.25.77"),),
         "failures": (),
         "provenance": {
             "verict": "0.1.0",

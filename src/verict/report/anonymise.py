@@ -89,8 +89,8 @@ def name_study(result: ScanResult) -> str:
     The same input always gets the same name. Nothing is derived from a UID, whose digits often are a
     date and could be guessed back.
     """
-    hashes = sorted(s.input_sha256 for s in result.series)
-    return f"study-{hashlib.sha256(' '.join(hashes).encode()).hexdigest()[:12]}" if hashes else "study"
+    hashes = " ".join(sorted(s.input_sha256 for s in result.series))
+    return f"study-{hashlib.sha256(hashes.encode('utf-8', 'replace')).hexdigest()[:12]}" if hashes else "study"
 
 
 def anonymise_result(result: ScanResult) -> ScanResult:
@@ -138,7 +138,7 @@ def _collect_secrets(result: ScanResult) -> tuple[str, ...]:
     """Every value that must not appear in a sentence, the longest first."""
     found: set[str] = {result.source}
     for series in result.series:
-        found.add(series.source)
+        found.update((series.source, *re.split(r"[\\/]", series.source)))
         found.update(str(v) for k, v in series.description.items() if k not in _SAFE_DESCRIPTION)
         found.update(re.split(r"[\^=\s,]+", str(series.description.get("PatientName", ""))))
         if series.volume is not None:

@@ -33,14 +33,12 @@ DESCRIBED = {  # what names a series to a reader, by DICOM keyword
     "SliceThickness": "Slice thickness (mm)",
 }
 _CARD_TEXTS = {  # the parts of a model card a reader asks for
-    "training_data": "Fitted on",
-    "trained_on": "Fitted on",
-    "split": "Split",
-    "input_contract": "Input",
+    "summary": "What it is",
+    "training": "Fitted on",
+    "input": "Input",
     "calibration": "Calibration",
     "intended_use": "Intended use",
     "limits": "Limits",
-    "limitations": "Limits",
 }
 
 
@@ -139,11 +137,12 @@ def _choose_tone(result: ScanResult) -> str:
 
 
 def _view_series(number: int, series: SeriesResult) -> _SeriesView:
-    thresholds = {e.detector: e.mark_threshold for e in series.evidence}
+    thresholds = {e.detector: e.mark_threshold for e in series.evidence if e.mark_threshold is not None}
     kept: dict[int, list[Figure]] = {}
     for picture in series.pictures:
         region = series.regions[picture.region] if 0 <= picture.region < len(series.regions) else None
-        threshold = thresholds.get(region.detector) if region else None
+        # An overview shows the map of the first detector that has one, see detect.pictures.
+        threshold = thresholds.get(region.detector) if region else next(iter(thresholds.values()), None)
         kept.setdefault(picture.region if region else -1, []).append(draw_figure(picture, region, threshold))
     return _SeriesView(
         number=number,

@@ -9,7 +9,7 @@ from verict.detect.evidence import Confidence, Finding
 from verict.detect.result import Region, ScanResult, SeriesResult, Verdict
 
 VERDICT_TITLE = {
-    Verdict.NO_EVIDENCE: "No evidence of tampering found",
+    Verdict.NO_EVIDENCE: "No evidence of tampering found; this is no proof of authenticity",
     Verdict.SUSPICIOUS: "Suspicious: signs of tampering",
     Verdict.INDETERMINATE: "Indeterminate: no verdict could be reached",
 }
