@@ -88,7 +88,7 @@ class LungRules:
     large_mm2: float = 4_000.0
     large_share: float = 0.2
     cut_off_contact: float = 0.35
-    cut_off_enclosed: float = 0.8
+    cut_off_enclosed: float = 0.6
     smallest_area_mm2: float = 40.0
     smallest_single_mm2: float = 600.0
     smallest_beside_mm2: float = 150.0
@@ -128,19 +128,30 @@ class _Grid:
     spacing_mm: tuple[float, float, float]
 
     def radius_px(self, length_mm: float) -> int:
+        """A length in plane in coarse pixels, at least one."""
         return max(1, round(length_mm / (0.5 * (self.spacing_mm[1] + self.spacing_mm[2]))))
 
 
 def find_lungs(volume: CTVolume) -> LungRegion:
-    """The lung region of a volume, or of each of its single slices."""
+    """Find the lung region of a volume, or of each of its single slices.
+
+    Parameters
+    ----------
+    volume
+        HU (z, y, x), int16 or float32, free of NaN. Neighbours are used inside `CTVolume.runs` only; where the
+        distance between slices is 0, each slice is judged alone. Nothing but pixels and geometry is read.
+
+    Returns
+    -------
+    LungRegion
+        The region: lung, what lies inside it and a margin of `LungRules.margin_mm`. Where no lung is found at all,
+        it is empty and carries the note ``no_lung``.
+    """
     mask = np.zeros(volume.hu.shape, bool)
     for run in _stretches(volume):
-        grid = _choose_grid(volume, run)
-        _find_in_run(volume.hu[run], mask[run], grid)
-    found = mask.any((1, 2))
-    notes: tuple[Note, ...] = ()
-    if not found.any():
-        notes = (Note("no_lung", "no lung was found in this series"),)
+        _find_in_run(volume.hu[run], mask[run], _choose_grid(volume, run))
+    found = np.array([one.any() for one in mask], bool)
+    notes = () if found.any() else (Note("no_lung", "no lung was found in this series"),)
     return LungRegion(mask, found, notes)
 
 
@@ -156,8 +167,8 @@ def _stretches(volume: CTVolume) -> Iterator[slice]:
 def _choose_grid(volume: CTVolume, run: slice) -> _Grid:
     z_mm, y_mm, x_mm = (s if np.isfinite(s) and s > 0 else 1.0 for s in volume.spacing_mm)
     alone = run.stop - run.start == 1
-    factors = tuple(int(np.clip(round(RULES.grid_mm / s), 1, 16)) for s in (z_mm, y_mm, x_mm))
-    factors = (1 if alone else factors[0], factors[1], factors[2])
+    z, y, x = (int(np.clip(round(RULES.grid_mm / s), 1, 16)) for s in (z_mm, y_mm, x_mm))
+    factors = (1 if alone else z, y, x)
     return _Grid(factors, (z_mm * factors[0], y_mm * factors[1], x_mm * factors[2]))
 
 
@@ -337,7 +348,8 @@ def _link(parts: list[_Parts], fits: np.ndarray) -> np.ndarray:
     a, b = np.divmod(np.concatenate(rows), len(fits) + 1)
     keep = fits[a - 1] & fits[b - 1]
     graph = coo_array((np.ones(keep.sum(), bool), (a[keep] - 1, b[keep] - 1)), shape=(len(fits),) * 2)
-    return connected_components(graph, directed=False)[1]
+    numbers: np.ndarray = connected_components(graph, directed=False)[1]
+    return numbers
 
 
 def _shape(lung: np.ndarray, outside: np.ndarray, grid: _Grid) -> np.ndarray:
@@ -347,8 +359,9 @@ def _shape(lung: np.ndarray, outside: np.ndarray, grid: _Grid) -> np.ndarray:
     bay, margin = grid.radius_px(RULES.bay_mm), grid.radius_px(RULES.margin_mm)
     wide = _dilate(lung, bay)
     closed = ~_dilate(~wide, bay - margin) if bay > margin else wide
-    closed = _fill_holes(closed, np.pi * RULES.bay_mm**2 / pixel_mm2)  # what closing bays has left open
-    return closed & ~outside
+    region = _fill_holes(closed, np.pi * RULES.bay_mm**2 / pixel_mm2)  # what closing bays has left open
+    region &= ~outside
+    return region
 
 
 def _fill_holes(mask: np.ndarray, largest_px: float) -> np.ndarray:
@@ -358,7 +371,8 @@ def _fill_holes(mask: np.ndarray, largest_px: float) -> np.ndarray:
     hole = area <= largest_px
     for edge in (labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]):
         hole[edge.ravel()] = False
-    return mask | hole[labels]
+    filled: np.ndarray = mask | hole[labels]
+    return filled
 
 
 def _dilate(mask: np.ndarray, radius_px: int) -> np.ndarray:
