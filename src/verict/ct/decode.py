@@ -276,7 +276,7 @@ def _decode_rle(frame: bytes, syntax: str, shape: PixelFormat, file: str) -> np.
 
 def _decode_jpeg_lossless(frame: bytes, syntax: str, shape: PixelFormat, file: str) -> np.ndarray:
     try:
-        from imagecodecs import ljpeg_decode
+        from imagecodecs import jpeg8_decode  # libjpeg-turbo 3: all seven predictors, 2 to 16 bits
     except ImportError as error:
         raise PixelError(
             "JPEG lossless needs an optional decoder",
@@ -286,7 +286,7 @@ def _decode_jpeg_lossless(frame: bytes, syntax: str, shape: PixelFormat, file: s
             expected="the extra jpeg-lossless",
             next_step=EXTRA_COMMAND,
         ) from error
-    return _as_stored(ljpeg_decode(frame), shape.bits_stored, shape)
+    return _as_stored(jpeg8_decode(frame), shape.bits_stored, shape)
 
 
 def _as_stored(values: np.ndarray, precision: int, shape: PixelFormat) -> np.ndarray:
