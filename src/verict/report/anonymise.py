@@ -54,9 +54,12 @@ _PLACE_KEYS = frozenset(
 )
 _STANDARD_UID_ROOT = "1.2.840.10008."  # PS3.5 annex A: names classes and transfer syntaxes, never a patient
 
-_UID = re.compile(r"(?<![\w.])[0-2](?:\.\d+){3,}(?![\w.])")
-_DATE = re.compile(r"(?<!\d)(?:19|20)\d\d(?:(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])|-\d\d-\d\d)(?!\d)")
-_AGE = re.compile(r"(?<!\w)\d{3}[DWMY](?!\w)")  # PS3.5 6.2, VR AS
+# None of these may begin or end inside of a longer word: a hash must not lose its digits.
+_UID = re.compile(r"(?<![A-Za-z0-9.])[0-2](?:\.\d+){3,}(?![A-Za-z0-9])")
+_DATE = re.compile(
+    r"(?<![A-Za-z0-9])(?:19|20)\d\d(?:(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])|-\d\d-\d\d)(?![A-Za-z0-9])"
+)
+_AGE = re.compile(r"(?<![A-Za-z0-9])\d{3}[DWMY](?![A-Za-z0-9])")  # PS3.5 6.2, VR AS
 _PATH = re.compile(
     r"(?<!\w)(?:[A-Za-z]:)?(?:[\\/][^\\/\s'\";,]+){2,}[\\/]?|[^\s'\"/\\]+\.(?:dcm|ima|zip|dicom)\b", re.IGNORECASE
 )
@@ -69,14 +72,15 @@ class _Scrubber:
     secrets: tuple[str, ...]
     aliases: Mapping[str, str]
 
-    def scrub(self, text: str, *, dates: bool = True) -> str:
+    def scrub(self, text: str) -> str:
+        # Paths before UIDs and UIDs before words: what holds another thing must still be whole when it is looked for.
         for secret in self.secrets:
-            text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", LEFT_OUT, text)
-        text = _PATH.sub(LEFT_OUT, text)
-        text = _UID.sub(self._replace_uid, text)
-        if dates:
-            text = _AGE.sub(LEFT_OUT, _DATE.sub(LEFT_OUT, text))
-        return text
+            if "/" in secret or "\\" in secret:
+                text = text.replace(secret, LEFT_OUT)
+        text = _UID.sub(self._replace_uid, _PATH.sub(LEFT_OUT, text))
+        for secret in self.secrets:
+            text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(secret)}(?![A-Za-z0-9])", LEFT_OUT, text)
+        return _AGE.sub(LEFT_OUT, _DATE.sub(LEFT_OUT, text))
 
     def _replace_uid(self, match: re.Match[str]) -> str:
         uid = match.group()
@@ -211,13 +215,18 @@ def _anonymise_value(value: object, scrubber: _Scrubber) -> object:
     """Provenance: values under keys that name a place are left out, all other text is searched."""
     if isinstance(value, Mapping):
         return {
-            scrubber.scrub(str(k), dates=False): (
-                LEFT_OUT if str(k).lower() in _PLACE_KEYS and v is not None else _anonymise_value(v, scrubber)
-            )
-            for k, v in value.items()
+            scrubber.scrub(str(k)): _anonymise_entry(str(k).lower(), v, scrubber) for k, v in value.items()
         }
     if isinstance(value, (list, tuple)):
         return [_anonymise_value(v, scrubber) for v in value]
     if value is None or isinstance(value, (bool, int, float)):
         return value
-    return scrubber.scrub(str(value), dates=False)  # the day of the examination by verict is not the patient's
+    return scrubber.scrub(str(value))
+
+
+def _anonymise_entry(key: str, value: object, scrubber: _Scrubber) -> object:
+    if key in _PLACE_KEYS:
+        return None if value is None else LEFT_OUT
+    if key == "utc":  # when verict ran, which says nothing of the patient
+        return value
+    return _anonymise_value(value, scrubber)
