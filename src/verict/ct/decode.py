@@ -310,12 +310,14 @@ def _clean(values: np.ndarray, shape: PixelFormat) -> tuple[np.ndarray, bool]:
     """Keep BitsStored bits below HighBit, extend the sign, and say whether that changed anything."""
     if shape.bits_stored == shape.bits_allocated:
         return values, False
+    low = -(1 << (shape.bits_stored - 1)) if shape.signed else 0
+    high = low + (1 << shape.bits_stored) - 1
+    shifted = shape.high_bit != shape.bits_stored - 1
+    if not shifted and low <= int(values.min()) and int(values.max()) <= high:
+        return values, False
     up = shape.bits_allocated - 1 - shape.high_bit
     down = shape.bits_allocated - shape.bits_stored
-    cleaned = (values << up) >> down
-    if shape.high_bit != shape.bits_stored - 1:
-        return cleaned, True
-    return cleaned, not np.array_equal(cleaned, values)
+    return (values << up) >> down, True
 
 
 def _check_codestream(frame: bytes, shape: PixelFormat, file: str) -> None:
