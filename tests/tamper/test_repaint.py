@@ -60,6 +60,7 @@ def test_footprint_has_the_size_of_the_cubes(lung: np.ndarray) -> None:
 
     assert lengths(RepaintConfig(touch_up=TouchUp.NONE)) == [16, 32, 32]
     assert lengths(RepaintConfig()) == [30, 41, 41]  # 1.3 x 32 voxels along z too, cut off at the faces
+    assert lengths(RepaintConfig(touch_up_in_mm=True)) == [20, 41, 41]
 
 
 def test_removal_removes_the_nodule(lung: np.ndarray) -> None:

@@ -63,6 +63,9 @@ class RepaintConfig:
         How many voxels wide one grain of zoomed noise is; None for what CT-GAN takes.
     copy_from_zyx
         Voxel that noise is copied from; None for what CT-GAN takes.
+    touch_up_in_mm
+        Whether the touched-up cube is as long in mm along z as across; CT-GAN's is as long in voxels, which
+        spans 42 to 79 slices on its published scans.
     bell_power
         How abruptly a removal's touch-up ends: 2 fades from the middle on, 30 is a box.
     """
@@ -77,6 +80,7 @@ class RepaintConfig:
     noise_hu: float | None = None
     zoom: float | None = None
     copy_from_zyx: tuple[int, int, int] | None = None
+    touch_up_in_mm: bool = False
     bell_power: float = 8.0
 
 
@@ -204,6 +208,8 @@ def _forge(
         raise InputError("the forgery lies outside the scan", found=tuple(centre), expected=f"within {hu.shape}")
     sides = np.maximum(np.rint(config.cube_mm / np.array(spacing_mm)), 1).astype(int)
     touched = np.full(3, int(config.touch_up_factor * sides.max()))
+    if config.touch_up_in_mm:
+        touched[0] = max(1, round(touched[1] * spacing_mm[1] / spacing_mm[0]))
     if slice_offset_mm is not None:
         sides[0] = touched[0] = 1
     inner, outer = _Place.around(centre, sides, hu.shape), _Place.around(centre, touched, hu.shape)
