@@ -275,7 +275,7 @@ def _check_numbers(scan: ScanFolder, wanted: set[int], where: str) -> Iterator[O
     for entry in scan.strays:
         yield Observation(Code.STRAY, str(entry))
     if scan.slices and scan.slices.keys() <= wanted:
-        yield Observation(Code.SINGLE_SLICES, f"{where}: {len(scan.slices)} slices")
+        yield Observation(Code.SINGLE_SLICES, f"{where}: slice {', '.join(map(str, scan.slices))}")
         return
     numbers = list(scan.slices)
     for before, after in pairwise(numbers):
