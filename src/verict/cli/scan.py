@@ -216,8 +216,10 @@ def _scan_many(job: _Job) -> int:
                 result = _examine(study, job, progress, f"{number}/{len(job.studies)} ")
                 rows.append(_deliver(study, result, number, job, lines))
         except KeyboardInterrupt:
+            if not rows:
+                raise
             kept = ""
-            if lines is not None and rows:
+            if lines is not None:
                 lines.keep_as(job.partial_json)
                 kept = f"; they are in {job.partial_json}"
             _tell(f"interrupted after {len(rows)} of {len(job.studies)} studies{kept}")
