@@ -166,9 +166,7 @@ def _encode_rle(frame: np.ndarray) -> bytes:
     big = frame.astype(frame.dtype.newbyteorder(">")).tobytes()
     segments = []
     for plane in (big[0::2], big[1::2]):
-        segment = b"".join(
-            bytes([len(plane[i : i + 128]) - 1]) + plane[i : i + 128] for i in range(0, len(plane), 128)
-        )
+        segment = b"".join(bytes([len(plane[i : i + 128]) - 1]) + plane[i : i + 128] for i in range(0, len(plane), 128))
         segments.append(segment + b"\0" * (len(segment) % 2))
     offsets = [64, 64 + len(segments[0])]
     header = np.array([2, *offsets, *[0] * 13], dtype="<u4").tobytes()

@@ -276,9 +276,7 @@ def _check_value(part: Part10, vr: bytes, offset: int, length: int, file: str) -
         _skip_sequence(part, offset, offset + length, part.implicit or not nested, file, strict=nested)
 
 
-def _skip_sequence(
-    part: Part10, pos: int, stop: int | None, implicit: bool, file: str, *, strict: bool = True
-) -> int:
+def _skip_sequence(part: Part10, pos: int, stop: int | None, implicit: bool, file: str, *, strict: bool = True) -> int:
     """Walk a sequence from its first item to its end and return the offset behind it, without recursion.
 
     ``strict`` False is for values that only may be a sequence: anything that does not fit is then no error.

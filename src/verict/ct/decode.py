@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ JPEG_2000 = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91", "1.2.
 JPEG_LOSSLESS = frozenset({"1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"})
 UNCOMPRESSED = frozenset({IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED})
 RLE = "1.2.840.10008.1.2.5"
+COMPRESSED = JPEG_LS | JPEG_2000 | JPEG_LOSSLESS | {RLE}
 LOSSY = frozenset({"1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203"})
 EXTRA_COMMAND = "pip install 'verict[jpeg-lossless]'"
 
@@ -136,20 +138,33 @@ def decode_frame(
         raise PixelError(
             "the frame does not exist", file=file, found=f"frame {number}", expected=f"1 to {shape.frames}"
         )
-    if pixel.fragments is None and part.transfer_syntax not in UNCOMPRESSED:
-        raise PixelError(
-            "the pixels are not stored as the transfer syntax says",
-            file=file,
-            tag="PixelData (7FE0,0010)",
-            found=f"{pixel.length} bytes without fragments under {part.transfer_syntax}",
-            expected="compressed fragments (PS3.5 A.4)",
-            next_step="export the file again",
-        )
+    _check_storage(part.transfer_syntax, encapsulated=pixel.fragments is not None, file=file)
     if pixel.fragments is None:
         return _clean(_native_frame(part, pixel, shape, number, file), shape)
     frame = _frame_of_fragments(part, pixel, shape, number, file)
     stored = _decompress(frame, part.transfer_syntax, shape, file)
     return _clean(stored, shape)
+
+
+def _check_storage(syntax: str, *, encapsulated: bool, file: str) -> None:
+    if syntax not in UNCOMPRESSED | COMPRESSED:
+        raise PixelError(
+            "the compression is not one verict reads",
+            file=file,
+            tag="TransferSyntaxUID (0002,0010)",
+            found=syntax,
+            expected="uncompressed, deflated, RLE, JPEG-LS, JPEG lossless or JPEG 2000",
+            next_step="export the series uncompressed",
+        )
+    if encapsulated != (syntax in COMPRESSED):
+        raise PixelError(
+            "the pixels are not stored as the transfer syntax says",
+            file=file,
+            tag="PixelData (7FE0,0010)",
+            found=f"{'fragments' if encapsulated else 'one value'} under {syntax}",
+            expected="fragments if compressed, one value if not (PS3.5 A.4)",
+            next_step="export the file again",
+        )
 
 
 def _native_frame(part: Part10, pixel: PixelElement, shape: PixelFormat, number: int, file: str) -> np.ndarray:
@@ -202,17 +217,8 @@ def _decompress(frame: bytes, syntax: str, shape: PixelFormat, file: str) -> np.
         decode = _decode_jpeg_2000
     elif syntax in JPEG_LOSSLESS:
         decode = _decode_jpeg_lossless
-    elif syntax == RLE:
-        decode = _decode_rle
     else:
-        raise PixelError(
-            "the compression is not one verict reads",
-            file=file,
-            tag="TransferSyntaxUID (0002,0010)",
-            found=syntax,
-            expected="uncompressed, deflated, RLE, JPEG-LS, JPEG lossless or JPEG 2000",
-            next_step="export the series uncompressed",
-        )
+        decode = _decode_rle
     if syntax != RLE:
         _check_codestream(frame, shape, file)
     try:
@@ -256,21 +262,19 @@ def _decode_rle(frame: bytes, syntax: str, shape: PixelFormat, file: str) -> np.
     from pydicom.uid import UID
 
     kind = "i" if shape.signed else "u"
-    values, _ = get_decoder(UID(RLE)).as_array(
-        _encapsulate(frame),
-        index=0,
-        raw=True,
-        decoding_plugin="pydicom",
-        rows=shape.rows,
-        columns=shape.columns,
-        samples_per_pixel=1,
-        photometric_interpretation="MONOCHROME2",
-        pixel_representation=int(shape.signed),
-        bits_allocated=shape.bits_allocated,
-        bits_stored=shape.bits_stored,
-        number_of_frames=1,
-        transfer_syntax_uid=UID(RLE),
-    )
+    options: dict[str, Any] = {
+        "rows": shape.rows,
+        "columns": shape.columns,
+        "samples_per_pixel": 1,
+        "photometric_interpretation": "MONOCHROME2",
+        "pixel_representation": int(shape.signed),
+        "bits_allocated": shape.bits_allocated,
+        "bits_stored": shape.bits_stored,
+        "number_of_frames": 1,
+        "transfer_syntax_uid": UID(RLE),
+    }
+    decoder = get_decoder(UID(RLE))
+    values, _ = decoder.as_array(_encapsulate(frame), index=0, raw=True, decoding_plugin="pydicom", **options)
     return values.astype(kind + str(shape.bits_allocated // 8), copy=False)
 
 

@@ -152,19 +152,14 @@ def _claims_dicom(source: Source) -> bool:
 
 
 def _skipped_beside(others: list[Source], special: list[str], linked_twice: list[str]) -> list[Skipped]:
-    skipped = []
-    zips = [s for s in others if s.name.lower().endswith(".zip")]
-    if zips:
-        skipped.append(Skipped(f"{len(zips)} zip inside the folder or zip", "a zip is opened only when named itself",
-                               len(zips)))  # fmt: skip
-    if rest := len(others) - len(zips):
-        skipped.append(Skipped(f"{rest} other files", "not DICOM", rest))
-    if special:
-        skipped.append(Skipped(f"{len(special)} special files", f"no regular files, e.g. {special[0]}", len(special)))
-    if linked_twice:
-        skipped.append(Skipped(f"{len(linked_twice)} linked folders", f"already entered, e.g. {linked_twice[0]}",
-                               len(linked_twice)))  # fmt: skip
-    return skipped
+    zips = sum(source.name.lower().endswith(".zip") for source in others)
+    beside = (
+        (zips, "zip inside", "zips inside", "a zip is opened only when it is named itself"),
+        (len(others) - zips, "other file", "other files", "not DICOM"),
+        (len(special), "special file", "special files", f"not a regular file: {', '.join(special[:3])}"),
+        (len(linked_twice), "linked folder", "linked folders", f"already entered: {', '.join(linked_twice[:3])}"),
+    )
+    return [Skipped(f"{n} {one if n == 1 else many}", reason, n) for n, one, many, reason in beside if n]
 
 
 def _sort_out(instances: Iterable[Instance]) -> tuple[list[SeriesFiles], list[Skipped]]:
@@ -185,9 +180,7 @@ def _sort_out(instances: Iterable[Instance]) -> tuple[list[SeriesFiles], list[Sk
     return series, skipped
 
 
-def _series_of(
-    items: list[Instance], notes: tuple[Note, ...], aside_by_uid: dict[str, Counter[str]]
-) -> SeriesFiles:
+def _series_of(items: list[Instance], notes: tuple[Note, ...], aside_by_uid: dict[str, Counter[str]]) -> SeriesFiles:
     first = items[0]
     folders = sorted({item.source.folder for item in items})
     all_notes = list(notes)
@@ -200,6 +193,8 @@ def _series_of(
         all_notes.append(Note("derived", "ImageType says DERIVED: the pixels were computed from other images"))
     if any(not item.modality for item in items):
         all_notes.append(Note("modality_missing", "Modality is missing; taken for CT by the SOP class"))
+    if any(not item.sop_class_uid for item in items):
+        all_notes.append(Note("sop_class_missing", "SOPClassUID is missing; taken for CT by the Modality"))
     for code, message in sorted({note for item in items for note in item.notes}):
         all_notes.append(Note(code, message))
     return SeriesFiles(

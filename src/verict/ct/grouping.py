@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from verict.ct.container import NeedMore, open_part10, walk
 from verict.ct.instance import MAX_HEADER_BYTES, Instance
@@ -77,9 +78,7 @@ def _belongs(one: Instance, other: Instance) -> bool:
     )
 
 
-def _close(
-    one: tuple[float, ...] | None, other: tuple[float, ...] | None, tolerance: float, *, relative: bool
-) -> bool:
+def _close(one: tuple[float, ...] | None, other: tuple[float, ...] | None, tolerance: float, *, relative: bool) -> bool:
     if one is None or other is None:
         return one is other
     return all(abs(a - b) <= tolerance * (abs(a) if relative else 1) for a, b in zip(one, other, strict=True))
@@ -87,7 +86,7 @@ def _close(
 
 def _difference(parts: list[list[Instance]]) -> str:
     firsts = [part[0] for part in parts]
-    named = {
+    named: dict[str, set[Any]] = {
         "Modality": {i.modality for i in firsts},
         "PatientID": {i.patient_digest for i in firsts},
         "Rows or Columns": {(i.rows, i.columns) for i in firsts},

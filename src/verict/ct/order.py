@@ -205,9 +205,7 @@ def _no_position(frame: Frame) -> GeometryError:
     )
 
 
-def _order_by_number(
-    frames: list[Frame], normal: np.ndarray, notes: list[Note]
-) -> tuple[list[Frame], np.ndarray]:
+def _order_by_number(frames: list[Frame], normal: np.ndarray, notes: list[Note]) -> tuple[list[Frame], np.ndarray]:
     """Order slices without any position, and give them positions that are only relative."""
     if len(frames) == 1:
         notes.append(Note("position_missing", "ImagePositionPatient missing: places are given from the slice's corner"))

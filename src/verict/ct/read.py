@@ -83,9 +83,7 @@ def read_series(series: SeriesFiles, *, workers: int | None = None, progress: Pr
         return _assemble(series, ordered, hu, outcomes, lost, caught)
 
 
-def open_instance(
-    instance: Instance, archive: ZipFile | None = None
-) -> tuple[Part10, Layout, str]:
+def open_instance(instance: Instance, archive: ZipFile | None = None) -> tuple[Part10, Layout, str]:
     """Load one file whole, walk all of it, and give its SHA-256.
 
     Raises
