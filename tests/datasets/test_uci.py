@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 from collections import Counter
 
 import pytest
@@ -159,3 +161,25 @@ def test_labels_come_back_in_any_column_order(tmp_path_factory, rows, columns):
     file = tmp_path_factory.getbasetemp() / "labels_exp2.csv"
     file.write_text("\r\n".join(lines), encoding="utf-8-sig")
     assert read_labels(file, 2) == tuple(rows)
+
+
+def test_what_is_no_plain_file_is_a_stray(tmp_path):
+    folder = scan_folder(build_collection(tmp_path), "1001")
+    os.mkfifo(folder / "8.dcm")
+    (folder / "9.dcm").symlink_to(folder / "9.dcm")
+    (folder / "10.dcm").symlink_to(folder / "none")
+    labels_file(tmp_path, experiment=2).unlink()
+    os.mkfifo(labels_file(tmp_path, experiment=2))
+    collection = read_collection(tmp_path)
+    assert [p.name for p in collection.scans[1, "1001"].strays] == ["10.dcm", "8.dcm", "9.dcm"]
+    assert set(collection.label_files) == {1}
+
+
+def test_a_refusing_file_system_is_told(tmp_path, monkeypatch):
+    def refuse(self):
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(type(tmp_path), "iterdir", refuse)
+    with pytest.raises(DatasetError, match=r"the collection cannot be read; found Permission denied") as caught:
+        read_collection(tmp_path)
+    assert caught.value.file == str(tmp_path)

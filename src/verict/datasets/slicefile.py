@@ -76,7 +76,7 @@ def read_slice_facts(file: Path) -> SliceFacts:
 
 
 def _facts(header: pydicom.Dataset) -> SliceFacts:
-    position = header.get("ImagePositionPatient") or ()
+    position: tuple[float, ...] = tuple(header.get("ImagePositionPatient") or ())
     number, thickness = header.get("InstanceNumber"), header.get("SliceThickness")
     media_uid = header.file_meta.get("MediaStorageSOPInstanceUID")
     return SliceFacts(
@@ -85,7 +85,8 @@ def _facts(header: pydicom.Dataset) -> SliceFacts:
         modality=str(header.get("Modality") or ""),
         rows=int(header.get("Rows") or 0),
         columns=int(header.get("Columns") or 0),
-        scanner=tuple(str(header.get(k) or "") for k in ("Manufacturer", "ManufacturerModelName", "ConvolutionKernel")),
+        scanner=(str(header.get("Manufacturer") or ""), str(header.get("ManufacturerModelName") or ""),
+                 str(header.get("ConvolutionKernel") or "")),
         slice_thickness_mm=None if thickness is None else float(thickness),
         position_z_mm=float(position[2]) if len(position) == 3 else None,
         media_uid_agrees=media_uid == header.get("SOPInstanceUID"),

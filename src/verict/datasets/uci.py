@@ -81,7 +81,7 @@ class ScanFolder:
     """The slices of one scan on disk.
 
     ``slices`` maps slice number to file; ``repeats`` are files whose number another file already
-    has; ``strays`` are entries that are no ``<number>.dcm``.
+    has; ``strays`` are entries that are no file ``<number>.dcm``.
     """
 
     experiment: int
@@ -164,7 +164,14 @@ def read_collection(root: str | Path) -> UciCollection:
         If it holds scans without tables, two layouts or two different tables of one experiment, or a
         table cannot be used.
     """
-    root = Path(root)
+    try:
+        return _read(Path(root))
+    except OSError as error:
+        raise DatasetError("the collection cannot be read", file=error.filename or root,
+                           found=error.strerror, next_step="check the rights of files and folders") from error
+
+
+def _read(root: Path) -> UciCollection:
     if not root.is_dir():
         raise UsageError("no such folder", file=root, next_step="name the folder that holds the collection")
     layout, home = _find_layout(root)
@@ -192,11 +199,7 @@ def _parse_row(row: TableRow, experiment: int) -> LabelRow:
 
 def _list_folder(folder: Path) -> list[Path]:
     """The entries of a folder by name, without what file managers leave behind."""
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise DatasetError("the folder cannot be listed", file=folder, found=error.strerror) from error
-    return [e for e in entries if not e.name.startswith(".") and e.name.casefold() not in _IGNORED]
+    return [e for e in sorted(folder.iterdir()) if not e.name.startswith(".") and e.name.casefold() not in _IGNORED]
 
 
 def _list_scan(experiment: int, folder: Path) -> ScanFolder:
@@ -204,7 +207,7 @@ def _list_scan(experiment: int, folder: Path) -> ScanFolder:
     repeats, strays = [], []
     for entry in _list_folder(folder):
         match = _SLICE_FILE.fullmatch(entry.name)
-        if match is None or entry.is_dir():
+        if match is None or not entry.is_file():
             strays.append(entry)
         elif (number := int(match[1])) in slices:
             repeats.append(entry)
@@ -245,8 +248,9 @@ def _find_labels(root: Path, layout: Layout, home: Path) -> dict[int, Path]:
     found: dict[int, Path] = {}
     for place in places:
         for number in (1, 2):
-            file = next((p for p in _list_folder(place) if p.name.casefold() == f"labels_exp{number}.csv"), None)
-            if file is None:
+            name = f"labels_exp{number}.csv"
+            file = next((p for p in _list_folder(place) if p.name.casefold() == name), None)
+            if file is None or not file.is_file():
                 continue
             if number in found and found[number].read_bytes() != file.read_bytes():
                 raise DatasetError(f"two different label tables of experiment {number}", file=file,
