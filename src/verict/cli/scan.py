@@ -62,7 +62,7 @@ def scan(
     *,
     studies: Annotated[
         list[Path],
-        typer.Argument(metavar="STUDY...", help="A DICOM file, a folder of them (any depth), or a zip.",
+        typer.Argument(metavar="STUDY", help="A DICOM file, a folder of them (any depth), or a zip.",
                        show_default=False),
     ],
     json: Annotated[
@@ -104,9 +104,13 @@ def scan(
 
     The result goes to standard output, errors and progress to standard error.
 
-    Exit codes: 0 no evidence of tampering (which never means proven authentic), 10 suspicious,
-    11 indeterminate or nothing examined, 1 some input failed, 2 wrong usage or an output that cannot be
-    written, 130 interrupted. Where several apply: 10 before 1 before 11 before 0.
+    Exit codes, 10 before 1 before 11 before 0 where several apply:
+    0 no evidence of tampering (which never means proven authentic);
+    10 suspicious;
+    11 indeterminate or nothing examined;
+    1 some input failed;
+    2 wrong usage, or an output that cannot be written;
+    130 interrupted.
     """
     _make_streams_forgiving()
     try:

@@ -115,7 +115,7 @@ def anonymise_result(result: ScanResult) -> ScanResult:
             for i, n in enumerate(result.not_examined, start=1)
         ),
         failures=tuple(_anonymise_failure(f, scrubber) for f in result.failures),
-        provenance=_anonymise_value(result.provenance, scrubber),
+        provenance={k: _anonymise_entry(k.lower(), v, scrubber) for k, v in result.provenance.items()},
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def to_text(result: ScanResult, *, anonymous: bool = False, one_line: bool = Fal
     return json.dumps(to_json(result, anonymous=anonymous), allow_nan=False, indent=indent) + "\n"
 
 
-def make_plain(value: object) -> object:
+def make_plain(value: Any) -> Any:
     """The value in JSON's own types: enums and paths as text, arrays as lists, NaN and infinities as None."""
     if isinstance(value, Mapping):
         return {make_plain(str(k)): make_plain(v) for k, v in value.items()}
