@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from verict.detect import registry
+from verict.detect.evidence import Detector
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "verict"
 
@@ -218,7 +220,8 @@ def test_a_detector_follows_the_protocol(name: str) -> None:
     assert detector.name == name
     assert detector.summary
     assert detector.needs.headers == (name == "header"), "pixel detectors never see headers"
-    assert callable(detector.examine)
+    wanted = inspect.signature(Detector.examine).parameters.keys() - {"self"}
+    assert inspect.signature(detector.examine).parameters.keys() == wanted
 
 
 def test_no_test_skips_silently_what_is_not_installed() -> None:

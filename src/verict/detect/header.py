@@ -38,8 +38,13 @@ class HeaderDetector:
     summary = "headers that contradict themselves, each other or the pixels"
     needs = Needs(headers=True)
 
-    def examine(self, volume: CTVolume, lungs: LungRegion | None = None) -> Evidence:
-        """Everything the header rules find in one series, the surest first; never raises for what headers hold."""
+    def examine(
+        self, volume: CTVolume, lungs: LungRegion | None = None, *, workers: int | None = None
+    ) -> Evidence:
+        """Everything the header rules find in one series, the surest first; never raises for what headers hold.
+
+        ``lungs`` and ``workers`` are part of the protocol and not used.
+        """
         if not volume.headers:
             note = Note("headers_missing", "no headers were given: the header rules could not be applied")
             return Evidence(self.name, notes=(note,))
