@@ -27,6 +27,7 @@ from verict.tamper.repaint import ForgeryKind, RepaintConfig, TouchUp, repaint
 
 SHAPE = (48, 512, 512)
 SPACING_MM = (2.0, 0.7, 0.7)
+GRAIN = 1.04  # zoom of the added noise: CT-GAN's own where the lung spreads by 75 HU, as around a real cancer
 NEAR_MM = 15.0  # half a repainted cube: nearer than that is the same place
 TRUTH_FILE = "demo.json"  # what was forged and where; also tells a former demo's folder from any other
 DEFAULT_OUT = Path("verict-demo")
@@ -94,6 +95,7 @@ def run_demo(folder: Path, seed: int, console: Console, errors: Console) -> list
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the folder: {error.strerror}", file=folder) from error
+    write_text(folder / TRUTH_FILE, json.dumps({"verict_demo": 1, "seed": seed}) + "\n")  # first: even if cut short
     errors.print(f"simulating a chest CT of {SHAPE[0]} slices (seed {seed}) ...")
     truth = make_scans(folder, seed)
     results = {}
@@ -130,7 +132,7 @@ def make_scans(folder: Path, seed: int) -> _Truth:
     volume = read_series(find_series(folder / "untouched").series[0])
     nodule = NODULES[seed % len(NODULES)]
     z, y, x = (round(float(v)) for v in nodule_voxel(nodule, SHAPE, SPACING_MM))
-    config = RepaintConfig(touch_up=TouchUp.ZOOMED, touch_up_in_mm=True)
+    config = RepaintConfig(touch_up=TouchUp.ZOOMED, zoom=GRAIN, touch_up_in_mm=True)
     forged, _, record = repaint(
         volume.hu, volume.spacing_mm, (z, y, x), kind=ForgeryKind.REMOVE, seed=seed, config=config
     )

@@ -49,8 +49,8 @@ class SeriesHeader:
         The same text gives the same UIDs; None gives new ones each time.
     """
 
-    patient_id: str = "VERICT-PHANTOM"
-    patient_name: str = "VERICT^PHANTOM"
+    patient_id: str = "PHANTOM-0"
+    patient_name: str = "PHANTOM^NOBODY"
     study_description: str = ""
     series_description: str = ""
     series_number: int = 1
