@@ -6,6 +6,7 @@ written to disk: its members are read by position, so their names can do no harm
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import struct
@@ -154,12 +155,8 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except _ZIP_ERRORS as error:
-        raise ArchiveError(
-            "the zip is damaged", file=path.name, found=str(error), next_step="copy or export it again"
-        ) from error
-    except OSError as error:
-        raise unreadable(path.name, error) from error
+    except (*_ZIP_ERRORS, OSError) as error:
+        raise _zip_failure(path.name, error) from error
 
 
 def read_bytes(source: Source, archive: zipfile.ZipFile | None = None, limit: int | None = None) -> bytes:
@@ -187,12 +184,8 @@ def read_bytes(source: Source, archive: zipfile.ZipFile | None = None, limit: in
                 return read_bytes(source, opened, limit)
         with archive.open(archive.infolist()[source.index]) as stream:
             return stream.read(count)
-    except OSError as error:
-        raise unreadable(source.name, error) from error
-    except _ZIP_ERRORS as error:
-        raise ArchiveError(
-            "the zip member is damaged", file=source.name, found=str(error), next_step="copy or export it again"
-        ) from error
+    except (*_ZIP_ERRORS, OSError) as error:
+        raise _zip_failure(source.name, error) from error
 
 
 def open_disk_file(path: Path) -> BinaryIO:
@@ -215,6 +208,12 @@ def unreadable(name: str, error: OSError) -> InputError:
         found=error.strerror or type(error).__name__,
         next_step="check the file and its permissions",
     )
+
+
+def _zip_failure(name: str, error: Exception) -> InputError:
+    if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: an offset before the zip's start
+        return unreadable(name, error)
+    return ArchiveError("the zip is damaged", file=name, found=str(error), next_step="copy or export it again")
 
 
 def _list_folder(root: Path) -> Listing:
