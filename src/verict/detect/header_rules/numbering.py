@@ -54,13 +54,14 @@ def instance_number_repeated(table: HeaderTable) -> Iterator[Hit]:
 def instance_number_missing(table: HeaderTable) -> Iterator[Hit]:
     """InstanceNumber leaves out numbers between its lowest and highest."""
     _, numbers = _numbered(table)
-    if len(numbers) < 2:
-        return
     present = np.unique(numbers)
+    if len(present) < 2:
+        return
     steps = np.diff(present)
-    usual = int(np.median(steps))
-    gaps = np.flatnonzero(steps != usual)
-    missing = int((steps[gaps] // max(usual, 1) - 1).sum())
+    values, counts = np.unique(steps, return_counts=True)
+    usual = int(values[counts.argmax()]) if counts.max() > len(steps) / 2 else 1
+    gaps = np.flatnonzero(steps > usual)
+    missing = int((steps[gaps] // usual - 1).sum())
     if missing > 0:
         after = present[gaps]
         yield Hit(

@@ -16,6 +16,7 @@ from verict.detect.header_rules.table import HeaderTable
 _AIR_HU = -1024  # the lowest value scanners store for measured air; lower ones are padding
 _SAMPLED = 8  # slices looked at where every one would take too long
 _FEW_LEVELS = 257  # grey levels an 8-bit image can have, one more for what lies outside the field
+_FEWEST_LEVELS = 32  # of a slice that can be told from another; empty ones are alike
 _WIDE_HU = 600  # a range that noise fills with more levels than that
 
 
@@ -35,35 +36,45 @@ def _sampled(table: HeaderTable) -> list[int]:
 
 
 @rule(
-    "largest_value_exceeded",
-    "Pixels lie outside the range the header declares",
+    "declared_range_disagrees",
+    "The pixels do not have the range the header declares",
     Confidence.CONTRADICTION,
+    Confidence.UNUSUAL,
     Confidence.NOTABLE,
-    why="LargestImagePixelValue is the highest value in the image (PS3.3 C.7.6.3.1). Where it fits exactly on most "
-    "slices and is exceeded on a few, the pixels of these were changed after the header was written.",
-    benign=("makers that write one value for the whole series, or none that fits: then no more than notable",),
-    degrees="CONTRADICTION where the declared value is exact on at least four fifths of at least five slices",
+    why="SmallestImagePixelValue and LargestImagePixelValue are the lowest and highest value in the image (PS3.3 "
+    "C.7.6.3). Where they fit exactly on most slices and not on a few, the pixels of these were changed after the "
+    "header was written.",
+    benign=("makers that write one value for the whole series", "burned-in text removed by blackening"),
+    degrees="where the range is exact on four fifths or more of at least five slices: CONTRADICTION for slices that go "
+    "beyond theirs, UNUSUAL for slices that stay below; else NOTABLE",
 )
-def largest_value_exceeded(table: HeaderTable) -> Iterator[Hit]:
-    """The highest stored value of a slice is above LargestImagePixelValue."""
-    largest = table.number("LargestImagePixelValue")
-    rows = [i for i, value in enumerate(largest) if value is not None]
-    slopes, intercepts = table.number("RescaleSlope"), table.number("RescaleIntercept")
-    rows = [i for i in rows if slopes[i] and slopes[i] > 0 and intercepts[i] is not None]
-    if not rows:
+def declared_range_disagrees(table: HeaderTable) -> Iterator[Hit]:
+    """Lowest and highest stored value of each slice against the declared ones."""
+    if not table.any_has("LargestImagePixelValue") and not table.any_has("SmallestImagePixelValue"):
         return
-    ranges = _ranges(table)
-    excess = {i: (ranges[i][1] - intercepts[i]) / slopes[i] - largest[i] for i in rows}
-    above = [i for i in rows if excess[i] > 1.0]
-    exact = sum(abs(value) <= 1.0 for value in excess.values())
-    if above:
-        contradicted = len(rows) >= 5 and exact >= 0.8 * len(rows)
-        at = above[0]
-        tag = table.tag(
-            "LargestImagePixelValue", f"{largest[at]:g}", f"at least {largest[at] + excess[at]:g} in the pixels"
-        )
-        confidence = Confidence.CONTRADICTION if contradicted else Confidence.NOTABLE
-        yield Hit((tag,), table.slices(above), f"{len(above)} of {len(rows)} slices", confidence)
+    slopes, intercepts = table.number("RescaleSlope"), table.number("RescaleIntercept")
+    padded, ranges = table.any_has("PixelPaddingValue"), _ranges(table)
+    for keyword, end, sign in (("LargestImagePixelValue", 1, 1), ("SmallestImagePixelValue", 0, -1)):
+        declared = table.number(keyword)
+        excess: dict[int, float] = {}
+        for i, value in enumerate(declared):
+            if value is None or not slopes[i] or slopes[i] < 0 or intercepts[i] is None or (end == 0 and padded):
+                continue
+            excess[i] = sign * ((ranges[i][end] - intercepts[i]) / slopes[i] - value)
+        wrong = [i for i, value in excess.items() if abs(value) > 1.0]
+        beyond = [i for i in wrong if excess[i] > 0]
+        mostly_exact = len(excess) >= 5 and len(wrong) <= 0.2 * len(excess)
+        if wrong and (beyond or mostly_exact):
+            rows = beyond or wrong
+            sure = Confidence.CONTRADICTION if beyond else Confidence.UNUSUAL
+            at = rows[0]
+            tag = table.tag(keyword, f"{declared[at]:g}", f"{declared[at] + sign * excess[at]:g} in the pixels")
+            yield Hit(
+                (tag,),
+                table.slices(rows),
+                f"{len(rows)} of {len(excess)} slices",
+                sure if mostly_exact else Confidence.NOTABLE,
+            )
 
 
 @rule(
@@ -93,26 +104,19 @@ def bits_disagree(table: HeaderTable) -> Iterator[Hit]:
 @rule(
     "beyond_bits_stored",
     "Pixels need more bits than BitsStored",
-    Confidence.CONTRADICTION,
+    Confidence.UNUSUAL,
     why="A stored value fits into BitsStored bits. Values that do not were put in by a program that took no notice.",
-    benign=("padding written outside the range by old scanners", "overlay bits that a converter took for pixels"),
+    benign=(
+        "padding written outside the range by older scanners",
+        "overlays kept in the upper bits, as was once allowed",
+    ),
 )
 def beyond_bits_stored(table: HeaderTable) -> Iterator[Hit]:
-    """Stored values outside what BitsStored and PixelRepresentation allow."""
-    stored, signed = table.number("BitsStored"), table.number("PixelRepresentation")
-    slopes, intercepts = table.number("RescaleSlope"), table.number("RescaleIntercept")
-    ranges = _ranges(table) if any(bits and bits < 16 for bits in stored) else []
-    rows = []
-    for i in range(len(table) if ranges else 0):
-        bits, slope, intercept = stored[i], slopes[i], intercepts[i]
-        if not bits or not 1 <= bits < 16 or not slope or slope < 0 or intercept is None:
-            continue
-        highest = 2 ** (bits - 1 if signed[i] == 1 else bits) - 1
-        if (ranges[i][1] - intercept) / slope > highest + 1:
-            rows.append(i)
-    if rows:
-        tag = table.tag("BitsStored", f"{stored[rows[0]]:g}", "more bits for the values found")
-        yield Hit((tag,), table.slices(rows))
+    """The reader had to clear bits above BitsStored, though HighBit is where it belongs."""
+    stored, high = table.number("BitsStored"), table.number("HighBit")
+    in_place = all(b is None or h is None or h == b - 1 for b, h in zip(stored, high, strict=True))
+    if in_place and any(note.code == "bits_above_stored" for note in table.volume.notes):
+        yield Hit((table.tag("BitsStored", table.first("BitsStored"), "more bits for the values found"),))
 
 
 @rule(
@@ -223,7 +227,7 @@ def pixels_repeated(table: HeaderTable) -> Iterator[Hit]:
     for group in alike.values():
         for first, second in pairwise(group):
             apart = abs(positions[first] - positions[second]) > 0.01
-            if apart and np.unique(hu[first, ::8, ::8]).size >= 32 and np.array_equal(hu[first], hu[second]):
+            if apart and np.unique(hu[first]).size >= _FEWEST_LEVELS and np.array_equal(hu[first], hu[second]):
                 same |= {first, second}
     if same:
         confidence = Confidence.UNUSUAL if table.is_derived else Confidence.CONTRADICTION
@@ -232,7 +236,7 @@ def pixels_repeated(table: HeaderTable) -> Iterator[Hit]:
 
 
 RULES: tuple[Rule, ...] = (
-    largest_value_exceeded,
+    declared_range_disagrees,
     bits_disagree,
     beyond_bits_stored,
     hu_written_back,

@@ -42,6 +42,8 @@ _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "SV
 _OPAQUE = {"OB", "OW", "OD", "OF", "OL", "OV"}
 _BY_SIGN = {"US or SS", "US or SS or OW"}
 _SHOWN = 64
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
+_FOREIGN = re.compile(rb"\x1b\$[()]?[@-Z].*?(?=[\\^=]|\x1b\([BJ]|$)|\x1b\([BJ]", re.DOTALL)  # ISO 2022, PS3.5 6.1.2.5
 _UNREADABLE = (
     ValueError,
     TypeError,
@@ -51,6 +53,7 @@ _UNREADABLE = (
     NotImplementedError,
     OverflowError,
     EOFError,
+    OSError,
     RecursionError,
     struct.error,
     pydicom.errors.BytesLengthException,
@@ -88,6 +91,7 @@ class HeaderTable:
         rows: list[pydicom.Dataset] = []
         slices: list[list[int]] = []
         for z, header in enumerate(volume.headers[: volume.slice_count]):
+            header = pydicom.Dataset() if header is None else header
             row = places.setdefault(id(header), len(rows))
             if row == len(rows):
                 rows.append(header)
@@ -139,6 +143,9 @@ class HeaderTable:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
+                element = self.rows[row].get_item(tag_of(keyword))
+                if isinstance(element, RawDataElement) and element.VR not in ("SQ", "UN", None):
+                    return ()  # pydicom would log its value
                 value = self.rows[row][tag_of(keyword)].value
                 return tuple(item for item in value if isinstance(item, pydicom.Dataset))
             except _UNREADABLE:
@@ -237,11 +244,8 @@ class HeaderTable:
             count = len(value) // struct.calcsize(code)
             numbers = struct.unpack_from(f"{'<' if element.is_little_endian else '>'}{count}{code}", value)
             return "\\".join(map(str, numbers))
-        if not value.isascii():
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return _text_of_value(pydicom.Dataset({element.tag: element})[element.tag].value)
-        return "\\".join(part.strip(" \0") for part in value.decode("ascii").split("\\"))
+        text = _plain_text(_FOREIGN.sub(b"?", value).decode("latin-1"))
+        return "\\".join(part.strip(" \0") for part in text.split("\\"))
 
 
 def _text_of_value(value: object) -> str:
@@ -253,7 +257,12 @@ def _text_of_value(value: object) -> str:
         return "sequence" if len(value) else ""
     if isinstance(value, list | tuple | pydicom.multival.MultiValue):
         return "\\".join(_text_of_value(v) for v in value)
-    return str(value).strip(" \0")
+    return _plain_text(str(value)).strip(" \0")
+
+
+def _plain_text(text: str) -> str:
+    """Characters beyond ASCII as one question mark a run: the same whether pydicom has decoded the value or not."""
+    return text if text.isascii() else _BEYOND_ASCII.sub("?", text)
 
 
 def parse_numbers(text: str) -> tuple[float, ...] | None:
