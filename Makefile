@@ -7,7 +7,7 @@
 
 PYTHON =
 ENV = PYTHON="$(PYTHON)" sh tools/make_env.sh
-PYTEST = .venv/bin/python -m pytest -rs
+PYTEST = .venv/bin/python -m pytest -q -rsfE
 
 help:
 	@echo "make demo      simulate a small chest CT, forge one spot, scan both, write a report"
