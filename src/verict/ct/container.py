@@ -188,7 +188,8 @@ def walk(part: Part10, wanted: frozenset[int], *, file: str, last: int | None = 
             pos = _skip_sequence(part, offset, None, part.implicit or vr == b"UN", file)
             continue
         if offset + length > end:
-            if tag >> 16 == 0xFFFC:  # data set trailing padding: nothing is lost
+            if tag >> 16 == 0xFFFC and part.complete:  # data set trailing padding: nothing is lost
+                bulky.append((pos, offset, end - offset))
                 break
             _ends_early(data, offset, part.complete, file, tag=tag, needed=length)
         if tag in wanted and tag not in values:
@@ -391,7 +392,7 @@ def _item_bytes(big: bool) -> bytes:
 
 def _may_be_left_out(tag: int, vr: bytes) -> bool:
     group = tag >> 16
-    return bool(group & 1) or group & 0xFF00 in (0x6000, 0x5000) or vr == b"UN"
+    return bool(group & 1) or group & 0xFF00 in (0x6000, 0x5000) or group == 0xFFFC or vr == b"UN"
 
 
 def _ends_early(

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from verict.ct.container import NeedMore, open_part10, walk
-from verict.ct.instance import MAX_HEADER_BYTES, Instance
-from verict.ct.sources import read_bytes
+from verict.ct.instance import Instance
+from verict.ct.sources import MAX_RATIO, read_bytes
 from verict.ct.volume import Note
 from verict.errors import InputError
 
@@ -156,8 +156,7 @@ def _pixel_digest(instance: Instance) -> str:
     """SHA-256 of an instance's pixel bytes as stored; of the whole file where they cannot be found."""
     try:
         data = read_bytes(instance.source)
-        limit = MAX_HEADER_BYTES + 2 * instance.rows * instance.columns * instance.frames
-        part = open_part10(data, file=instance.source.name, inflate_limit=limit)
+        part = open_part10(data, file=instance.source.name, inflate_limit=(1 << 20) + MAX_RATIO * len(data))
         pixel = walk(part, frozenset(), file=instance.source.name).pixel
     except (InputError, NeedMore):
         return f"unreadable {instance.source.name}"

@@ -23,11 +23,12 @@ from verict.ct.discover import SeriesFiles
 from verict.ct.enhanced import frame_of_instance, frames_of_header, parse_header
 from verict.ct.instance import Instance
 from verict.ct.order import Frame, Ordered, describe_geometry, order_frames, thickness_of
-from verict.ct.sources import ZipMember, open_zip, read_bytes
+from verict.ct.sources import MAX_RATIO, ZipMember, open_zip, read_bytes
 from verict.ct.volume import CTVolume, Note
 from verict.errors import InputError, PixelError
 
 BULK_BYTES = 4096  # longer private, overlay and unknown values are emptied in the kept headers
+DEFLATED_HEADER_BYTES = 16 << 20  # the most a deflated dataset may unpack to beside its pixels
 MAX_WORKERS = 8
 Progress = Callable[[int, int], None]
 
@@ -94,15 +95,16 @@ def open_instance(instance: Instance, archive: ZipFile | None = None) -> tuple[P
     name = instance.source.name
     data = read_bytes(instance.source, archive)
     digest = hashlib.sha256(data).hexdigest()
-    claimed = 8 * instance.rows * instance.columns * max(1, instance.frames)
+    claimed = 4 * instance.rows * instance.columns * max(1, instance.frames)
+    limit = DEFLATED_HEADER_BYTES + min(claimed, MAX_RATIO * len(data))
     try:
-        part = open_part10(data, file=name, inflate_limit=min(tags.MAX_HEADER_BYTES + claimed, 4 << 30))
+        part = open_part10(data, file=name, inflate_limit=limit)
         layout = walk(part, tags.WANTED, file=name, bulk=BULK_BYTES)
     except NeedMore:
         raise PixelError(
             "the deflated dataset unpacks to more than its header promises (deflate bomb)",
             file=name,
-            found=f"more than {claimed} bytes",
+            found=f"more than {limit} bytes",
             next_step="treat the file as damaged or hostile",
         ) from None
     return part, layout, digest
