@@ -34,7 +34,9 @@ def test_area_without_negatives_is_undefined_and_says_n():
     assert (figure.value, figure.n) == (None, 3)
 
 
-@pytest.mark.parametrize(("hits", "n", "low", "high"), [(0, 7, 0.0, 0.4096), (7, 7, 0.5904, 1.0), (53, 55, 0.8747, 0.9956)])
+@pytest.mark.parametrize(
+    ("hits", "n", "low", "high"), [(0, 7, 0.0, 0.4096), (7, 7, 0.5904, 1.0), (53, 55, 0.8747, 0.9956)]
+)
 def test_clopper_pearson(hits, n, low, high):
     figure = share_of_count(hits, n)
     assert (figure.low, figure.high) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))

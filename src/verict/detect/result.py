@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
+import pydicom
 
-from verict.ct.lungs import LungRegion
-from verict.ct.volume import CTVolume, Note
+from verict.ct.volume import Note
 from verict.detect.evidence import Evidence, Finding
 
 
@@ -48,9 +48,8 @@ class Region:
 class SeriesResult:
     """Everything said of one examined series. ``score`` is None where no pixel detector could judge.
 
-    ``volume``, ``lungs`` and ``evidence`` are kept for the report's pictures and are not in the JSON.
-    ``description`` holds what names the series to a reader, by DICOM keyword: PatientID, PatientName,
-    StudyDate, SeriesDescription, Manufacturer, ManufacturerModelName, ConvolutionKernel, SliceThickness.
+    ``header`` is the first slice's, kept so that an anonymous report knows what to leave out; it, the UIDs of
+    the slices and ``evidence`` (without its maps) are not in the JSON as such.
     """
 
     series_instance_uid: str
@@ -64,8 +63,8 @@ class SeriesResult:
     source: str
     slice_count: int
     pictures: tuple[RegionPicture, ...] = ()
-    volume: CTVolume | None = field(default=None, repr=False)
-    lungs: LungRegion | None = field(default=None, repr=False)
+    header: pydicom.Dataset | None = field(default=None, repr=False)
+    sop_instance_uids: tuple[str, ...] = field(default=(), repr=False)
     evidence: tuple[Evidence, ...] = field(default=(), repr=False)
     description: dict[str, str] = field(default_factory=dict, repr=False)
 

@@ -179,6 +179,8 @@ def _result(
         pictures=keep_pictures(volume, lungs, evidence, assessment.regions) if keep else (),
         evidence=tuple(_without_maps(e) for e in evidence),
         description=_description(volume),
+        header=volume.headers[0] if volume.headers else None,
+        sop_instance_uids=volume.sop_instance_uids,
     )
 
 

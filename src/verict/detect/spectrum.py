@@ -14,7 +14,7 @@ from verict.detect.evidence import Evidence, Needs, ScoreMap
 from verict.detect.model import Model, load_model
 from verict.detect.spectrum_features import ORIGIN_PX, STRIDE_PX, grid_shape, slice_features
 
-SMOOTHING_CELLS = 1.0  # sigma of the average over neighbouring windows, which overlap by three quarters
+SMOOTHING_CELLS = 0.6  # sigma of the average over neighbouring windows, which overlap by three quarters
 WORDS = "the noise here does not have the spectrum of the noise around it and elsewhere in the slice"
 
 

@@ -5,8 +5,7 @@
    resemblance does not. Isolated slices keep their own map.
 2. Regions. Cells at or above the mark threshold that touch, in-plane or along z, are one region. Its score is
    its highest cell.
-3. Decisive. A region decides when its score reaches the decisive threshold of its kind (run or isolated
-   slice) and, in a run, when it spans at least `MIN_DEPTH_MM`.
+3. Decisive. A region decides when its score reaches the decisive threshold of its kind: run or isolated slice.
 4. Series. Suspicious with a decisive region; indeterminate with marked regions on isolated slices, with a
    contradiction in the headers, or where no slice could be scored; else no evidence. Headers alone never go
    beyond indeterminate.
@@ -27,7 +26,6 @@ from verict.detect.result import Region, Verdict
 
 DEPTH_MM = 12.0  # under a third of the smallest cube CT-GAN touches up (42 slices of 1 mm)
 MIN_RUN_SLICES = 3
-MIN_DEPTH_MM = 10.0
 
 
 @dataclass(frozen=True)
@@ -83,9 +81,7 @@ def find_regions(volume: CTVolume, evidence: Evidence, sop_instance_uids: tuple[
             scores = np.where(labels[box] == index, part[box], -np.inf)
             corner = np.array([run.start + box[0].start, box[1].start, box[2].start])
             place = _Place(np.argwhere(np.isfinite(scores)) + corner, scores)
-            deep_enough = not in_depth or place.depth_mm(volume) >= MIN_DEPTH_MM
-            decisive = place.score >= decide and deep_enough
-            regions.append(_describe(volume, evidence, place, sop_instance_uids, decisive=decisive))
+            regions.append(_describe(volume, evidence, place, sop_instance_uids, decisive=place.score >= decide))
     return tuple(sorted(regions, key=lambda r: (-r.decisive, -r.score)))
 
 

@@ -127,9 +127,8 @@ def _name_uids(series: SeriesResult) -> dict[str, str]:
     """Stand-ins for the UIDs of one series and of those of its slices whose z index is known."""
     name = _name_series(series)
     aliases = {series.series_instance_uid: name}
-    if series.volume is not None:
-        for z, uid in enumerate(series.volume.sop_instance_uids):
-            aliases.setdefault(uid, f"{name}/slice-{z:04d}")
+    for z, uid in enumerate(series.sop_instance_uids):
+        aliases.setdefault(uid, f"{name}/slice-{z:04d}")
     for region in series.regions:
         if len(region.slices) == len(region.sop_instance_uids):
             for z, uid in zip(region.slices, region.sop_instance_uids, strict=True):
@@ -145,10 +144,8 @@ def _collect_secrets(result: ScanResult) -> tuple[str, ...]:
         found.update((series.source, *re.split(r"[\\/]", series.source)))
         found.update(str(v) for k, v in series.description.items() if k not in _SAFE_DESCRIPTION)
         found.update(re.split(r"[\^=\s,]+", str(series.description.get("PatientName", ""))))
-        if series.volume is not None:
-            found.update(series.volume.source_files)
-            for header in series.volume.headers[:1]:
-                found.update(str(header[k].value) for k in _IDENTIFYING if k in header)
+        if series.header is not None:
+            found.update(str(series.header[k].value) for k in _IDENTIFYING if k in series.header)
     found.update(str(f.details.get("file")) for f in result.failures if f.details.get("file"))
     found.update(n.what for n in result.not_examined)
     found |= {re.split(r"[\\/]", f.rstrip("\\/"))[-1] for f in found if "/" in f or "\\" in f}
@@ -168,7 +165,8 @@ def _anonymise_series(series: SeriesResult, scrubber: _Scrubber) -> SeriesResult
             for n in series.notes
         ),
         source=_name_series(series),
-        volume=None,
+        header=None,
+        sop_instance_uids=(),
         description={k: scrubber.scrub(v) for k, v in series.description.items() if k in _SAFE_DESCRIPTION},
     )
 

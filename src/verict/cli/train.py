@@ -1,0 +1,54 @@
+"""`verict train`: fit what is shipped, measure it, write weights and card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from verict.errors import VerictError
+
+app = typer.Typer(help="Fit what verict ships; needs the extra verict[train].", no_args_is_help=True)
+
+
+@app.callback()
+def train() -> None:
+    """Fit what verict ships; needs the extra verict[train]."""
+
+
+@app.command("spectrum")
+def spectrum(
+    data: Annotated[Path, typer.Option(help="Folder with authentic/ and ctgan/.")],
+    out: Annotated[Path, typer.Option(help="Where spectrum.onnx and spectrum.json go.")] = Path("spectrum-model"),
+    seed: Annotated[int, typer.Option(help="The same seed gives the same weights.")] = 7,
+) -> None:
+    """Fit the spectrum detector and print what it is worth on patients and scanners it never saw."""
+    try:
+        from verict.training.spectrum import SpectrumRecipe, train_spectrum
+
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("training")
+            card = train_spectrum(
+                data,
+                out,
+                SpectrumRecipe(seed=seed),
+                lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+            )
+    except VerictError as error:
+        typer.echo(f"error: {error.one_line()}", err=True)
+        raise typer.Exit(1) from error
+    _print_figures(card)
+
+
+def _print_figures(card: dict) -> None:
+    table = Table("figure", "value", "95 % interval", "n", title="spectrum, out of fold")
+    for row in card["figures"]:
+        interval = row["interval"]
+        span = "" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+        table.add_row(row["text"], "" if row["value"] is None else f"{row['value']:.3f}", span, str(row["n"]))
+    Console().print(table)
+    Console().print({name: round(value, 3) for name, value in card["calibration"].items()})

@@ -1,0 +1,260 @@
+"""Slices to train and judge the spectrum detector on: authentic ones, real fakes, simulated forgeries."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from verict.ct.discover import find_series
+from verict.ct.lungs import LungRegion, find_lungs
+from verict.ct.read import read_series
+from verict.ct.volume import CTVolume
+from verict.datasets.authentic import read_authentic
+from verict.datasets.sites import choose_negative_sites, labels_near, site_rng
+from verict.datasets.splits import Scanner, group_of
+from verict.datasets.uci import read_collection
+from verict.detect.spectrum_features import ORIGIN_PX, STRIDE_PX, SliceFeatures, slice_features
+from verict.errors import DatasetError
+from verict.tamper.repaint import ForgeryKind, RepaintConfig, TouchUp, repaint_slice
+
+CLEAN_MM = 48.0  # windows at least this far from every label are untouched (see datasets.sites)
+AUTHENTIC, REAL_FAKES = "authentic", "ctgan"
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place to score: ``kind`` FB, FM, parenchyma or bright; pixel (y, x); blurred centre HU."""
+
+    kind: str
+    y: int
+    x: int
+    centre_hu: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One slice: whose it is, its windows' features, and how far each window is from what was painted.
+
+    ``painted_mm`` (n,) is the distance of each window's centre to the nearest label in mm (inf without
+    any), ``places`` what the location protocol scores, ``touch_up`` and ``kind`` what a simulated forgery
+    is, "" otherwise.
+    """
+
+    source: str
+    folder: str
+    patient: str
+    scanner: Scanner
+    series: str
+    z: int
+    spacing_mm: tuple[float, float]
+    features: SliceFeatures
+    painted_mm: np.ndarray
+    places: tuple[Place, ...] = ()
+    touch_up: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """One series in memory with everything that samples are drawn from."""
+
+    source: str
+    folder: str
+    patient: str
+    scanner: Scanner
+    volume: CTVolume
+    lungs: LungRegion
+    labels: dict[int, tuple[Place, ...]] = field(default_factory=dict)
+    avoid_mm: dict[int, np.ndarray] = field(default_factory=dict)
+
+
+def load_scans(data: Path, progress: Progress) -> list[Scan]:
+    """Every authentic series and every scan of the real fakes below ``data``, in a fixed order.
+
+    Raises
+    ------
+    DatasetError
+        If either collection is missing.
+    """
+    for name in ("authentic", "ctgan"):
+        if not (data / name).is_dir():
+            raise DatasetError("no such collection", file=data / name, next_step="see the data README for its layout")
+    return [*_load_authentic(data, progress), *_load_real_fakes(data, progress)]
+
+
+def _load_authentic(data: Path, progress: Progress) -> Iterator[Scan]:
+    known = {s.series_instance_uid: s for s in read_authentic(data / AUTHENTIC)}
+    found = find_series(data / "authentic").series
+    for index, files in enumerate(found):
+        progress("reading authentic scans", index, len(found))
+        volume = read_series(files)
+        series = known[volume.series_instance_uid]
+        lungs = find_lungs(volume)
+        yield Scan(AUTHENTIC, series.folder, series.patient, series.scanner, volume, lungs)
+
+
+def _load_real_fakes(data: Path, progress: Progress) -> Iterator[Scan]:
+    collection = read_collection(data / "ctgan")
+    scans = list(collection.scans.values())
+    for index, scan in enumerate(scans):
+        progress("reading real fakes", index, len(scans))
+        for files in find_series(scan.folder).series:
+            volume = read_series(files)
+            rows = collection.rows_of(scan.experiment, scan.uuid)
+            thickness = volume.slice_thickness_mm or volume.spacing_mm[0]
+            spacing = (thickness, *volume.spacing_mm[1:])
+            labels, avoid = {}, {}
+            for z, file in enumerate(volume.source_files):
+                number = int(Path(file).stem)
+                labels[z] = tuple(Place(str(r.type), r.y, r.x) for r in rows if r.slice == number and r.is_placed)
+                avoid[z] = labels_near(rows, number, spacing)
+            group = group_of(scan.uuid)
+            yield Scan(
+                REAL_FAKES, REAL_FAKES, group, Scanner("uci", scan.uuid), volume, find_lungs(volume), labels, avoid
+            )
+
+
+def untouched_and_labelled(scans: list[Scan], seed: int, progress: Progress) -> list[Sample]:
+    """One sample a slice that holds lung; labelled slices carry their labels and negatives as places."""
+    jobs = [(scan, z) for scan in scans for z in range(scan.volume.slice_count) if scan.lungs.found[z]]
+    return _in_parallel(lambda job: _sample_slice(*job, seed), jobs, "computing features", progress)
+
+
+def _sample_slice(scan: Scan, z: int, seed: int) -> Sample:
+    hu, mask, spacing = scan.volume.hu[z], scan.lungs.mask[z], scan.volume.spacing_mm[1:]
+    features = slice_features(hu, mask, spacing)
+    near = scan.avoid_mm.get(z, np.empty((0, 2)))
+    places = scan.labels.get(z, ())
+    number = int(scan.volume.headers[z].get("InstanceNumber") or z)
+    chosen = choose_negative_sites(hu, mask, spacing, near, site_rng(seed, scan.patient, number))
+    places = (*places, *(Place(str(s.kind), s.y, s.x) for s in chosen))
+    blurred = _blurred_centres(hu, places)
+    places = tuple(replace(p, centre_hu=h) for p, h in zip(places, blurred, strict=True))
+    return Sample(
+        source=scan.source,
+        folder=scan.folder,
+        patient=scan.patient,
+        scanner=scan.scanner,
+        series=scan.volume.series_instance_uid,
+        z=z,
+        spacing_mm=spacing,
+        features=features,
+        painted_mm=distance_mm(features, near, spacing),
+        places=places,
+    )
+
+
+def _blurred_centres(hu: np.ndarray, places: tuple[Place, ...], sigma_px: float = 2.5) -> list[float]:
+    """The content-only baseline: HU blurred by 2.5 px at each place, and nothing else."""
+    reach = 8
+    offsets = np.arange(-reach, reach + 1)
+    weight = np.exp(-(offsets[:, None] ** 2 + offsets[None] ** 2) / (2 * sigma_px**2))
+    padded = np.pad(hu, reach, mode="edge")
+    return [
+        float((padded[p.y : p.y + 2 * reach + 1, p.x : p.x + 2 * reach + 1] * weight).sum() / weight.sum())
+        for p in places
+    ]
+
+
+def distance_mm(features: SliceFeatures, points_mm: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
+    """(n,) distance of each window's centre to the nearest of (m, 2) points in mm; inf without any."""
+    if not len(points_mm):
+        return np.full(len(features.rows), np.inf)
+    y = (ORIGIN_PX + features.rows * STRIDE_PX) * spacing_mm[0]
+    x = (ORIGIN_PX + features.columns * STRIDE_PX) * spacing_mm[1]
+    return np.hypot(y[:, None] - points_mm[:, 0], x[:, None] - points_mm[:, 1]).min(axis=1)
+
+
+def simulate_forgeries(scans: list[Scan], count: int, seed: int, progress: Progress) -> list[Sample]:
+    """Forge single slices of untouched scans, and untouched parts of the real fakes' slices.
+
+    Every scan gives about the same number (scans of one folder of single slices share theirs), so that no
+    scanner dominates. Paint, noise law, blend window and footprint are drawn at random.
+    """
+    rng = np.random.default_rng(seed)
+    volumes = [s for s in scans if s.volume.slice_count > 3]
+    singles = [s for s in scans if s.volume.slice_count <= 3 and s.lungs.any_found]
+    share = np.array([3.0] * len(volumes) + [1.0] * len(singles))
+    order = rng.choice(len(share), size=count, p=share / share.sum())
+    pool = [*volumes, *singles]
+    jobs = [(pool[i], int(s)) for i, s in zip(order, rng.integers(2**31, size=count), strict=True)]
+    made = _in_parallel(lambda job: _forge_slice(*job), jobs, "simulating forgeries", progress)
+    return [sample for sample in made if sample is not None]
+
+
+def draw_config(rng: np.random.Generator, touch_up: TouchUp, shape: tuple[int, int]) -> RepaintConfig:
+    """A forger's settings at random, around what CT-GAN takes."""
+    return RepaintConfig(
+        touch_up=touch_up,
+        cube_mm=rng.uniform(28, 36),
+        hole_mm=rng.uniform(16, 24),
+        touch_up_factor=rng.uniform(1.15, 1.5),
+        nodule_mm=rng.uniform(5, 18),
+        nodule_hu=rng.uniform(-400, 80),
+        texture_part=rng.uniform(0.2, 1.2),
+        noise_hu=rng.uniform(12, 45),
+        zoom=rng.uniform(1.1, 2.2),
+        copy_from_zyx=(0, int(shape[0] * rng.uniform(0.35, 0.65)), int(shape[1] * rng.uniform(0.2, 0.8))),
+        bell_power=rng.uniform(2, 30),
+    )
+
+
+def _forge_slice(scan: Scan, seed: int) -> Sample | None:
+    rng = np.random.default_rng(seed)
+    z = int(rng.choice(np.flatnonzero(scan.lungs.found)))
+    hu, mask, spacing = scan.volume.hu[z], scan.lungs.mask[z], scan.volume.spacing_mm[1:]
+    place = _far_place(mask, spacing, scan.avoid_mm.get(z, np.empty((0, 2))), rng)
+    if place is None:
+        return None
+    kind = ForgeryKind(rng.choice(list(ForgeryKind)))
+    touch_up = TouchUp(rng.choice(list(TouchUp)))
+    offset_mm = rng.uniform(0, 20) if kind is ForgeryKind.REMOVE and touch_up is not TouchUp.NONE else 0.0
+    config = draw_config(rng, touch_up, hu.shape)
+    forged, _ = repaint_slice(hu, spacing, place, kind=kind, rng=rng, config=config, offset_mm=offset_mm)
+    features = slice_features(forged, mask, spacing)
+    painted = np.array([[place[0] * spacing[0], place[1] * spacing[1]]])
+    known = np.concatenate([painted, scan.avoid_mm.get(z, np.empty((0, 2)))])
+    to_any, to_own = distance_mm(features, known, spacing), distance_mm(features, painted, spacing)
+    return Sample(
+        source="simulated",
+        folder=scan.folder,
+        patient=scan.patient,
+        scanner=scan.scanner,
+        series=scan.volume.series_instance_uid,
+        z=z,
+        spacing_mm=spacing,
+        features=features,
+        painted_mm=np.where(to_any < to_own, np.clip(to_any, 20, 40), to_own),  # real labels: neither side
+        places=(Place(str(kind), *place),),
+        touch_up=str(touch_up),
+        kind=str(kind),
+    )
+
+
+def _far_place(
+    mask: np.ndarray, spacing_mm: tuple[float, float], avoid_mm: np.ndarray, rng: np.random.Generator
+) -> tuple[int, int] | None:
+    points = np.argwhere(mask)
+    if len(avoid_mm):
+        apart = np.hypot(*(points[:, None] * np.array(spacing_mm) - avoid_mm[None]).transpose(2, 0, 1)).min(axis=1)
+        points = points[apart > CLEAN_MM + 24]
+    if not len(points):
+        return None
+    y, x = points[rng.integers(len(points))]
+    return int(y), int(x)
+
+
+def _in_parallel(make: Callable, jobs: list, what: str, progress: Progress) -> list:
+    results = []
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for result in pool.map(make, jobs):
+            progress(what, len(results), len(jobs))
+            results.append(result)
+    return results
