@@ -117,7 +117,7 @@ def value_malformed(table: HeaderTable) -> Iterator[Hit]:
     """A numeric attribute that does not parse or has the wrong number of values."""
     for keyword, count in _NUMBERS.items():
         texts = table.texts(keyword)
-        verdicts = {text: bool(text) and len(parse_numbers(text) or ()) != count for text in set(texts)}
+        verdicts = {text: bool(text) and len(parse_numbers(text or "") or ()) != count for text in set(texts)}
         rows = [i for i, text in enumerate(texts) if verdicts[text]]
         if rows:
             tag = table.tag(keyword, texts[rows[0]], "one number" if count == 1 else f"{count} numbers")

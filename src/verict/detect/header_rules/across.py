@@ -24,7 +24,8 @@ _MANY_PATIENTS = 3  # two may be one patient under two numbers
 class HeaderFingerprint:
     """What is compared across series; every number but the lengths is a 64-bit hash.
 
-    ``patient`` is None where PatientID is missing: such a series is nobody's in particular.
+    ``patient`` is None where PatientID is missing: such a series is nobody's in particular. The issuer of the
+    number is left out, since archives add it to some studies of a patient and not to others.
     ``acquisition`` is None where too little is known to compare. ``field_mm`` is Rows x PixelSpacing.
     """
 
@@ -53,7 +54,7 @@ def fingerprint(volume: CTVolume) -> HeaderFingerprint:
     rows = next((value for value in table.number("Rows") if value), None)
     return HeaderFingerprint(
         series_instance_uid=volume.series_instance_uid,
-        patient=_hash(patient, table.first("IssuerOfPatientID")) if patient else None,
+        patient=_hash(patient) if patient else None,
         instances=instances,
         file_headers=instances if meta == own else _hashes(meta),
         frames_of_reference=_hashes(table.texts("FrameOfReferenceUID")),

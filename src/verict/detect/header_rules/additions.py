@@ -136,7 +136,8 @@ def derived(table: HeaderTable) -> Iterator[Hit]:
         having = table.any_has(keyword)
         if having:
             rows = sorted({*rows, *having})
-            tags.append(table.tag(keyword, table.texts(keyword)[having[0]] or "", "absent"))
+            words = table.texts(keyword)[having[0]] if keyword == "DerivationDescription" else "present"
+            tags.append(table.tag(keyword, words, "absent"))
     if tags:
         yield Hit(tuple(tags), table.slices(rows))
 
@@ -159,8 +160,8 @@ def other_equipment(table: HeaderTable) -> Iterator[Hit]:
     for keyword in ("SecondaryCaptureDeviceManufacturer", "SecondaryCaptureDeviceSoftwareVersions"):
         rows = table.any_has(keyword)
         if rows:
-            found = table.texts(keyword)[rows[0]]
-            yield Hit((table.tag(keyword, found, "absent in CT images"),), table.slices(rows))
+            device = table.texts(keyword)[rows[0]]
+            yield Hit((table.tag(keyword, device, "absent in CT images"),), table.slices(rows))
             return
 
 
@@ -196,7 +197,7 @@ def lossy_not_declared(table: HeaderTable) -> Iterator[Hit]:
     rows = [i for i, syntax in enumerate(syntaxes) if syntax in _LOSSY_SYNTAXES and declared[i] != "01"]
     if rows:
         tags = (
-            table.tag("TransferSyntaxUID", _LOSSY_SYNTAXES[syntaxes[rows[0]]]),
+            table.tag("TransferSyntaxUID", _LOSSY_SYNTAXES[syntaxes[rows[0]] or ""]),
             table.tag("LossyImageCompression", declared[rows[0]] or "(missing)", "01"),
         )
         yield Hit(tags, table.slices(rows))

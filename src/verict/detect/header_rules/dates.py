@@ -83,8 +83,8 @@ def dates_out_of_order(table: HeaderTable) -> Iterator[Hit]:
         ("AcquisitionDate", "InstanceCreationDate"),
     ):
         firsts, seconds = table.texts(earlier), table.texts(later)
-        gaps = [_days(a, b) for a, b in zip(firsts, seconds, strict=True)]
-        rows = [i for i, gap in enumerate(gaps) if gap is not None and gap < -1]
+        gaps = [_days(a, b) or 0 for a, b in zip(firsts, seconds, strict=True)]
+        rows = [i for i, gap in enumerate(gaps) if gap < -1]
         if rows:
             found = TagValue(
                 label_tag(later), later, f"{-gaps[rows[0]]} days before {earlier}", f"not before {earlier}"
@@ -108,12 +108,10 @@ def _days(first: str | None, second: str | None) -> int | None:
 def content_before_acquisition(table: HeaderTable) -> Iterator[Hit]:
     """Content more than a minute, and less than two days, before acquisition."""
     made, acquired = _moments(table, "Content"), _moments(table, "Acquisition")
-    rows = []
-    for i, (a, b) in enumerate(zip(made, acquired, strict=True)):
-        if a and b and 60 < (b - a).total_seconds() < 2 * 86_400:
-            rows.append(i)
+    early_s = [(b - a).total_seconds() if a and b else 0.0 for a, b in zip(made, acquired, strict=True)]
+    rows = [i for i, seconds in enumerate(early_s) if 60 < seconds < 2 * 86_400]
     if rows:
-        seconds = (acquired[rows[0]] - made[rows[0]]).total_seconds()
+        seconds = early_s[rows[0]]
         found = TagValue(label_tag("ContentTime"), "ContentTime", f"{seconds:.0f} s before acquisition", "after it")
         yield Hit((found,), table.slices(rows))
 
@@ -172,8 +170,8 @@ def age_disagrees(table: HeaderTable) -> Iterator[Hit]:
 def date_before_ct(table: HeaderTable) -> Iterator[Hit]:
     """StudyDate or AcquisitionDate before October 1971."""
     for keyword in ("StudyDate", "AcquisitionDate"):
-        days = [parse_date(text) for text in table.texts(keyword)]
-        rows = [i for i, day in enumerate(days) if day and day < _FIRST_CT]
+        days = [parse_date(text) or date.max for text in table.texts(keyword)]
+        rows = [i for i, day in enumerate(days) if day < _FIRST_CT]
         if rows:
             found = TagValue(label_tag(keyword), keyword, f"in {days[rows[0]].year}", "October 1971 or later")
             yield Hit((found,), table.slices(rows), confidence=_graded(table))

@@ -86,7 +86,7 @@ def slice_location_is_counter(table: HeaderTable) -> Iterator[Hit]:
     """SliceLocation equals InstanceNumber though the position does not."""
     locations, counters = table.number("SliceLocation"), table.number("InstanceNumber")
     rows = [i for i, (a, b) in enumerate(zip(locations, counters, strict=True)) if a is not None and b is not None]
-    places = table.volume.origins_mm[[table.slices_of_row[i][0] for i in rows], 2] if rows else ()
+    places = table.volume.origins_mm[[table.slices_of_row[i][0] for i in rows], 2] if rows else np.empty(0)
     if not rows or not table.has_positions or any(locations[i] != counters[i] for i in rows):
         return
     if all(abs(abs(z) - abs(locations[i])) < 0.01 for i, z in zip(rows, places, strict=True)):
@@ -109,8 +109,8 @@ def slice_location_is_counter(table: HeaderTable) -> Iterator[Hit]:
 def position_is_counter(table: HeaderTable) -> Iterator[Hit]:
     """The z of ImagePositionPatient is InstanceNumber (or that less one) times SliceThickness on every slice."""
     counters, thicknesses = table.number("InstanceNumber"), table.number("SliceThickness")
-    z_mm = [values[2] if len(values) == 3 else None for values in table.numbers("ImagePositionPatient")]
-    rows = [i for i in range(len(table)) if None not in (counters[i], thicknesses[i], z_mm[i]) and thicknesses[i]]
+    z_mm = [values[2] if len(values) == 3 else np.nan for values in table.numbers("ImagePositionPatient")]
+    rows = [i for i in range(len(table)) if counters[i] is not None and thicknesses[i] and np.isfinite(z_mm[i])]
     if not rows or all(abs(z_mm[i]) < 0.01 for i in rows):
         return
     for shift in (0, 1):

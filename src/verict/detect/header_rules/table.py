@@ -13,6 +13,7 @@ import struct
 import warnings
 from collections import Counter
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -126,8 +127,11 @@ class HeaderTable:
             self._numbers[keyword] = tuple(parse_numbers(text or "") or () for text in self.texts(keyword))
         return self._numbers[keyword]
 
-    def number(self, keyword: str) -> tuple[float | None, ...]:
-        """(rows,) the value where it is exactly one finite number, else None."""
+    def number(self, keyword: str) -> tuple[Any, ...]:
+        """(rows,) the value as float where it is exactly one finite number, else None.
+
+        Typed loosely: rules pick rows by index once they have checked them, which a type checker cannot follow.
+        """
         return tuple(v[0] if len(v) == 1 else None for v in self.numbers(keyword))
 
     def first(self, keyword: str) -> str:

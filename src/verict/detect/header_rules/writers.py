@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pydicom.datadict import keyword_for_tag
+from pydicom.tag import BaseTag
 
 from verict.detect.evidence import Confidence, TagValue
 from verict.detect.header_rules.rule import Hit, Rule, rule
@@ -230,7 +231,7 @@ def mixed_attributes(table: HeaderTable) -> Iterator[Hit]:
     )
 
 
-def _tag_value(tag: object, found: str, expected: str) -> TagValue:
+def _tag_value(tag: BaseTag, found: str, expected: str) -> TagValue:
     keyword = keyword_for_tag(tag) or ("group length" if tag.element == 0 else "private or unknown")
     return TagValue(f"({tag.group:04X},{tag.element:04X})", keyword, found, expected)
 
