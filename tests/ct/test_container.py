@@ -16,9 +16,10 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from verict.ct.container import NeedMore, header_bytes, looks_like_dicom, open_part10, tag_text, walk
+from verict.ct.container import header_bytes, walk
 from verict.ct.enhanced import parse_header
 from verict.ct.instance import ROWS, WANTED
+from verict.ct.part10 import NeedMore, looks_like_dicom, open_part10, tag_text
 from verict.errors import InputError, NotDicomError, VerictError
 
 

@@ -21,9 +21,10 @@ from pydicom.encaps import generate_frames
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from verict.ct import decode
-from verict.ct.container import open_part10, walk
+from verict.ct.container import walk
 from verict.ct.discover import find_series
 from verict.ct.instance import WANTED
+from verict.ct.part10 import open_part10
 from verict.ct.read import read_series
 from verict.errors import PixelError
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from verict.ct import instance as tags
-from verict.ct.container import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Part10, PixelElement
+from verict.ct.container import PixelElement
+from verict.ct.part10 import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Part10
 from verict.errors import PixelError
 
 MIN_SIDE_PX, MAX_SIDE_PX = 16, 8192  # no CT slice is smaller or larger

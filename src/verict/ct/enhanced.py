@@ -13,9 +13,10 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset
 
-from verict.ct.container import Layout, Part10, header_bytes
+from verict.ct.container import Layout, header_bytes
 from verict.ct.instance import Instance
 from verict.ct.order import Frame
+from verict.ct.part10 import Part10
 from verict.errors import GeometryError, InputError
 
 MAX_FRAMES = 20_000  # ten times the longest whole-body acquisition

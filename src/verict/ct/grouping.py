@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from verict.ct.container import NeedMore, open_part10, walk
+from verict.ct.container import walk
 from verict.ct.instance import Instance
+from verict.ct.part10 import NeedMore, open_part10
 from verict.ct.sources import MAX_RATIO, read_bytes
 from verict.ct.volume import Note
 from verict.errors import InputError

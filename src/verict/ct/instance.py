@@ -11,7 +11,8 @@ import math
 import re
 from dataclasses import dataclass
 
-from verict.ct.container import NeedMore, Part10, open_part10, walk
+from verict.ct.container import walk
+from verict.ct.part10 import NeedMore, Part10, open_part10
 from verict.ct.sources import Source, read_bytes
 from verict.errors import InputError
 

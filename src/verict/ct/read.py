@@ -18,11 +18,12 @@ import pydicom
 
 from verict.ct import decode, hounsfield
 from verict.ct import instance as tags
-from verict.ct.container import Layout, NeedMore, Part10, open_part10, walk
+from verict.ct.container import Layout, walk
 from verict.ct.discover import SeriesFiles
 from verict.ct.enhanced import frame_of_instance, frames_of_header, parse_header
 from verict.ct.instance import Instance
 from verict.ct.order import Frame, Ordered, describe_geometry, order_frames, thickness_of
+from verict.ct.part10 import NeedMore, Part10, open_part10
 from verict.ct.sources import MAX_RATIO, ZipMember, open_zip, read_bytes
 from verict.ct.volume import CTVolume, Note
 from verict.errors import InputError, PixelError
