@@ -151,7 +151,7 @@ def _examine_volume(
         reason = lungs.notes[0].message if lungs.notes else "no lung found in the pixels"
         named_chest = files.chest and _is_called_chest(volume)
         return NotExamined(files.label, reason, volume.slice_count, volume.series_instance_uid, counts=named_chest)
-    evidence = []
+    evidence: list[Evidence] = []
     pixels_only = volume.without_headers()
     for detector in detectors:
         report(detector.summary, len(evidence), len(detectors))
