@@ -131,5 +131,14 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
 
 
+def say_count(count: int, one: str, many: str = "") -> str:
+    """A counted noun, for messages.
+
+    >>> say_count(1, "slice"), say_count(0, "series", "series")
+    ('1 slice', '0 series')
+    """
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
 def _shorten(text: str, limit: int = 160) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -63,7 +63,6 @@ def test_one_series_from_file_folder_and_zip(tmp_path):
         ({"SOPClassUID": "1.2.3.4", "Modality": "XX"}, "XX object", "unknown SOP class"),
         ({"Modality": "MR"}, "MR object", "Modality is MR"),
         ({"SOPClassUID": None, "Modality": None}, "image of another modality", "neither"),
-        ({"Rows": None}, "CT object", "Rows or Columns"),
     ],
 )
 def test_what_is_no_axial_ct_is_set_aside_with_the_reason(tmp_path, attributes, kind, reason):
@@ -77,6 +76,36 @@ def test_what_is_no_axial_ct_is_set_aside_with_the_reason(tmp_path, attributes, 
     assert aside.what == kind
     assert reason in aside.reason
     assert not aside.counts
+
+
+@pytest.mark.parametrize(
+    ("attributes", "problem"),
+    [
+        ({"Rows": None}, "a CT image without an image"),
+        ({"Columns": 0}, "a CT image without an image"),
+        ({"SOPClassUID": None, "Rows": None}, "a CT image without an image"),
+        ({"SOPClassUID": None, "Modality": None, "Rows": None}, "does not say what the file is"),
+    ],
+)
+def test_a_ct_header_without_an_image_is_damage_and_no_other_object(tmp_path, attributes, problem):
+    write_dataset(make_slice_dataset(_hu(), **attributes), tmp_path / "half.dcm")
+    make_series(tmp_path / "ct", **SMALL, patient_id="OTHER")
+    found = find_series(tmp_path)
+    assert [series.label for series in found.series] == ["ct"]
+    assert not found.not_examined
+    (failure,) = found.failures
+    assert problem in str(failure)
+    assert "half.dcm" in str(failure)
+    assert "Rows (0028,0010)" in str(failure)
+
+
+def test_a_media_directory_is_known_by_its_file_meta_information(tmp_path):
+    content = dataset_bytes(make_slice_dataset(_hu(), SOPClassUID=UID("1.2.840.10008.1.3.10")))
+    group_4 = b"\x04\0\x30\x11CS\4\0DISK" + b"\x04\0\x12\x12US\2\0\0\0"
+    (tmp_path / "DICOMDIR").write_bytes(content[: content.index(b"\x08\0\x08\0CS")] + group_4)
+    found = find_series(tmp_path)
+    assert [skipped.what for skipped in found.not_examined] == ["media directory"]
+    assert not found.failures
 
 
 @pytest.mark.parametrize(

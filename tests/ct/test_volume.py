@@ -47,6 +47,11 @@ def test_a_point_between_slices_is_interpolated_across_a_gap():
         ([0, 1, 2], 2.0, 1.0, [3]),
         ([0, 1, 2], None, 1.0, [3]),
         ([7], None, 0.0, [1]),
+        ([5, 5, 5], 1.0, 0.0, [1, 1, 1]),  # all at one place: nothing says which are neighbours
+        ([5, 5, 5], None, 0.0, [1, 1, 1]),
+        ([0, 1, 1, 2], 1.0, 1.0, [2, 2]),
+        ([0, 81, 162], None, 81.0, [1, 1, 1]),  # far apart, thickness unknown
+        ([0, 10, 20], None, 10.0, [3]),
     ],
 )
 def test_runs_end_where_tissue_is_missing(positions, thickness, spacing, lengths):

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from pydicom.uid import UID_dictionary
 
-from verict.ct.instance import Instance
+from verict.ct.instance import MEDIA_DIRECTORY, Instance
 
 
 class Kind(StrEnum):
@@ -30,7 +30,6 @@ CT_CLASSES = frozenset(
     }
 )
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # and its multi-frame forms .7.1 to .7.4
-_DIRECTORY = "1.2.840.10008.1.3.10"
 _SCOUT_WORDS = frozenset({"LOCALIZER", "SCOUT", "TOPOGRAM"})
 _REFORMAT_WORDS = frozenset(
     {"REFORMATTED", "MPR", "MPR THICK", "CURVED", "CPR", "MIP", "MINIP", "PROJECTION IMAGE", "3D", "VRT",
@@ -48,7 +47,7 @@ def classify(instance: Instance) -> tuple[Kind, str]:
     """Say what an instance is and, unless it is an axial CT slice, why it is not examined."""
     sop_class, modality = instance.sop_class_uid, instance.modality.upper()
     words = set(instance.image_type)
-    if sop_class == _DIRECTORY:
+    if sop_class == MEDIA_DIRECTORY:
         return Kind.DIRECTORY, "a DICOMDIR lists files and holds no image"
     if sop_class.startswith(_SECONDARY_CAPTURE):
         return Kind.SECONDARY_CAPTURE, "a picture of a screen or document, not Hounsfield units"
@@ -59,7 +58,7 @@ def classify(instance: Instance) -> tuple[Kind, str]:
     if modality != "CT" and (modality or not sop_class):
         reason = f"Modality is {_short(modality)}, not CT" if modality else "neither SOP class nor Modality"
         return Kind.OTHER_IMAGE, reason
-    if not instance.rows or not instance.columns:
+    if lacks_image(instance):
         return Kind.NOT_AN_IMAGE, "Rows or Columns are missing or zero"
     if words & _SCREEN_WORDS:
         return Kind.SECONDARY_CAPTURE, "ImageType says dose report or screen save"
@@ -71,6 +70,13 @@ def classify(instance: Instance) -> tuple[Kind, str]:
     if (cosine := _normal_z(instance)) is not None and cosine < _AXIAL_COSINE:
         return Kind.REFORMAT, "the image plane is coronal or sagittal"
     return Kind.AXIAL_CT, ""
+
+
+def lacks_image(instance: Instance) -> bool:
+    """Whether a file that calls itself a CT image, or nothing at all, has no image: damaged, not another object."""
+    if instance.rows and instance.columns:
+        return False
+    return instance.sop_class_uid in CT_CLASSES if instance.sop_class_uid else instance.modality.upper() in ("CT", "")
 
 
 def name_of_object(instance: Instance, kind: Kind) -> str:

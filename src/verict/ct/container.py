@@ -159,7 +159,7 @@ def _skip_sequence(part: Part10, pos: int, stop: int | None, implicit: bool, fil
                         file=file,
                         tag=tag_text(tag),
                         found=f"more than {MAX_SEQUENCE_DEPTH} levels",
-                        expected="a CT header nests a few levels",
+                        expected="a few levels, as CT headers have",
                         next_step="treat the file as damaged or hostile",
                     )
             elif limit is not None:

@@ -231,7 +231,7 @@ def _decompress(frame: bytes, syntax: str, shape: PixelFormat, file: str) -> np.
             "the compressed pixels cannot be decoded",
             file=file,
             tag="PixelData (7FE0,0010)",
-            found=f"{type(error).__name__}: {error}",
+            found=f"{type(error).__name__}: {' '.join(str(error).split())}",
             next_step="copy or export the file again",
         ) from error
     if decoded.shape != (shape.rows, shape.columns):

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from zipfile import ZipFile
 
-from verict.ct.classify import Kind, classify, is_chest, name_of_object
+from verict.ct.classify import Kind, classify, is_chest, lacks_image, name_of_object
 from verict.ct.grouping import group_instances
 from verict.ct.instance import Instance, read_instance
 from verict.ct.sources import DiskFile, Source, ZipMember, list_sources, open_zip
 from verict.ct.volume import Note
-from verict.errors import InputError, NotDicomError
+from verict.errors import InputError, NotDicomError, say_count
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima"})
 _READERS = 4  # headers are short: reading waits for the disk, parsing for the interpreter
@@ -99,7 +99,8 @@ def find_series(path: str | Path, *, progress: Callable[[int, int], None] | None
         return Discovery(str(path), (), (), (error,))
     failures = [*listing.failures, *failures]
     skipped = _skipped_beside(others, listing.special, listing.linked_twice)
-    series, set_aside = _sort_out(instances)
+    series, set_aside, damaged = _sort_out(instances)
+    failures += damaged
     if not listing.sources and not failures:
         failures.append(
             InputError("nothing to examine", file=path, found="no files", next_step="name a folder with DICOM files")
@@ -109,7 +110,7 @@ def find_series(path: str | Path, *, progress: Callable[[int, int], None] | None
             NotDicomError(
                 "no DICOM file found",
                 file=path,
-                found=f"{len(listing.sources)} other files",
+                found=say_count(len(listing.sources), "other file"),
                 next_step="name a folder with DICOM files",
             )
         )
@@ -162,8 +163,9 @@ def _skipped_beside(others: list[Source], special: list[str], linked_twice: list
     return [Skipped(f"{n} {one if n == 1 else many}", reason, n) for n, one, many, reason in beside if n]
 
 
-def _sort_out(instances: Iterable[Instance]) -> tuple[list[SeriesFiles], list[Skipped]]:
-    """Split instances into series to read and objects set aside."""
+def _sort_out(instances: Iterable[Instance]) -> tuple[list[SeriesFiles], list[Skipped], list[InputError]]:
+    """Split instances into series to read, objects set aside, and CT images whose header is not whole."""
+    damaged: list[InputError] = []
     to_group: list[Instance] = []
     aside: dict[tuple[str, str, str], int] = Counter()
     aside_by_uid: dict[str, Counter[str]] = defaultdict(Counter)
@@ -172,12 +174,27 @@ def _sort_out(instances: Iterable[Instance]) -> tuple[list[SeriesFiles], list[Sk
         if kind is Kind.AXIAL_CT:
             to_group.append(instance)
             continue
+        if lacks_image(instance):
+            damaged.append(_no_image(instance))
+            continue
         what = name_of_object(instance, kind)
         aside[what, reason, instance.series_instance_uid] += 1
         aside_by_uid[instance.series_instance_uid][what] += 1
     series = [_series_of(group, notes, aside_by_uid) for group, notes in group_instances(to_group)]
     skipped = [Skipped(what, reason, count, uid) for (what, reason, uid), count in aside.items()]
-    return series, skipped
+    return series, skipped, damaged
+
+
+def _no_image(instance: Instance) -> InputError:
+    """A file cut off between two attributes, or written by half: never to be passed over as if it were no image."""
+    return InputError(
+        "a CT image without an image" if instance.modality else "a header that does not say what the file is",
+        file=instance.source.name,
+        tag="Rows (0028,0010), Columns (0028,0011)",
+        found="nothing or zero",
+        expected="the size of the image",
+        next_step="copy or export the file again",
+    )
 
 
 def _series_of(items: list[Instance], notes: tuple[Note, ...], aside_by_uid: dict[str, Counter[str]]) -> SeriesFiles:

@@ -10,18 +10,18 @@ import struct
 from io import BytesIO
 
 import pydicom
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset
 
 from verict.ct.container import Layout, header_bytes
 from verict.ct.instance import Instance
 from verict.ct.order import Frame
 from verict.ct.part10 import Part10
-from verict.errors import GeometryError, InputError
+from verict.errors import GeometryError, InputError, say_count
 
 MAX_FRAMES = 20_000  # ten times the longest whole-body acquisition
 PARSE_ERRORS = (ValueError, TypeError, KeyError, AttributeError, IndexError, NotImplementedError, RecursionError,
-                OverflowError, EOFError, OSError, MemoryError, struct.error, InvalidDicomError)  # fmt: skip
+                OverflowError, EOFError, OSError, MemoryError, struct.error, InvalidDicomError, BytesLengthException)  # fmt: skip
 
 
 def parse_header(part: Part10, layout: Layout, *, file: str) -> pydicom.Dataset:
@@ -80,7 +80,7 @@ def frames_of_header(index: int, instance: Instance, header: pydicom.Dataset) ->
         per_frame = header.get("PerFrameFunctionalGroupsSequence") or ()
         shared = (header.get("SharedFunctionalGroupsSequence") or (pydicom.Dataset(),))[0]
         if len(per_frame) < count and count > 1:
-            raise _groups_error(name, f"{len(per_frame)} groups", f"one for each of {count} frames")
+            raise _groups_error(name, say_count(len(per_frame), "group"), f"one for each of {count} frames")
         groups = list(per_frame)[:count] or [pydicom.Dataset()]
         return [_frame_of_group(index, number, instance, header, shared, own) for number, own in enumerate(groups, 1)]
     except PARSE_ERRORS as error:

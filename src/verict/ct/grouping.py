@@ -12,7 +12,7 @@ from verict.ct.instance import Instance
 from verict.ct.part10 import NeedMore, open_part10
 from verict.ct.sources import MAX_RATIO, read_bytes
 from verict.ct.volume import Note
-from verict.errors import InputError
+from verict.errors import InputError, say_count
 
 ORIENTATION_TOLERANCE = 1e-3  # direction cosines; writers round to 4 or more digits
 SPACING_TOLERANCE = 1e-3  # relative; a real difference of kernels or zoom is larger
@@ -135,7 +135,8 @@ def _split_copies(members: list[Instance]) -> Iterator[Group]:
         notes.append(
             Note(
                 "duplicate_instance",
-                f"{len(dropped)} files repeat a SOPInstanceUID with the same pixels; one of each is used",
+                f"{say_count(len(dropped), 'more copy', 'more copies')} of a SOPInstanceUID with the same pixels; one "
+                "of each is used",
                 tuple(dropped),
             )
         )
@@ -144,8 +145,8 @@ def _split_copies(members: list[Instance]) -> Iterator[Group]:
         notes.append(
             Note(
                 "sop_instance_clash",
-                f"{len(clashing)} SOPInstanceUIDs occur with different pixels; the copies are examined as series of "
-                "their own",
+                f"different pixels under {say_count(len(clashing), 'shared SOPInstanceUID')}; the copies are examined "
+                "as series of their own",
                 clashing,
             )
         )

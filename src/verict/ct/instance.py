@@ -38,6 +38,7 @@ WANTED = frozenset(
      IMAGE_ORIENTATION, SAMPLES, PHOTOMETRIC, FRAMES, ROWS, COLUMNS, PIXEL_SPACING, BITS_ALLOCATED, BITS_STORED,
      HIGH_BIT, PIXEL_REPRESENTATION, PADDING_VALUE, PADDING_LIMIT, INTERCEPT, SLOPE, RESCALE_TYPE, MODALITY_LUT}
 )  # fmt: skip
+MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 ENHANCED_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"})
 _LAST_WANTED = MODALITY_LUT
 
@@ -150,10 +151,13 @@ def short_of(raw: bytes | None, *, big: bool, signed: bool = False) -> int | Non
 def _build_instance(source: Source, part: Part10, values: dict[int, bytes]) -> Instance:
     get = values.get
     patient = text_of(get(PATIENT_ID))
+    sop_class = text_of(get(SOP_CLASS_UID))
+    if not sop_class and part.media_class == MEDIA_DIRECTORY:
+        sop_class = MEDIA_DIRECTORY  # a DICOMDIR has it in the file meta information only (PS3.10 8.6)
     return Instance(
         source=source,
         transfer_syntax=part.transfer_syntax,
-        sop_class_uid=text_of(get(SOP_CLASS_UID)),
+        sop_class_uid=sop_class,
         sop_instance_uid=text_of(get(SOP_INSTANCE_UID)),
         series_instance_uid=text_of(get(SERIES_INSTANCE_UID)),
         study_instance_uid=text_of(get(STUDY_INSTANCE_UID)),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from verict.ct.volume import Note
-from verict.errors import GeometryError
+from verict.errors import GeometryError, say_count
 
 SAME_POSITION_MM = 0.01  # writers round positions to 0.001 mm or finer; no CT steps that little
 MAX_COORDINATE_MM = 1e5
@@ -109,7 +109,7 @@ def describe_geometry(
     steps = np.diff(positions)
     usual = float(np.median(steps))
     if thickness and usual > GAP_STEPS * thickness:
-        notes.append(Note("spaced_slices", f"slices {usual:.2f} mm apart are {thickness:.2f} mm thick: tissue between"))
+        notes.append(Note("spaced_slices", _say_spaced(usual, thickness, len(frames))))
     notes += _note_gaps(positions, steps, usual, frames)
     even = np.abs(steps / usual - np.round(steps / usual)) if usual > 0 else np.zeros_like(steps)
     if even.max() > 0.1:
@@ -119,6 +119,11 @@ def describe_geometry(
     notes += _note_tilt(origins_mm, normal, frames)
     notes += _note_numbers(frames)
     return usual, tuple(notes)
+
+
+def _say_spaced(step_mm: float, thickness_mm: float, count: int) -> str:
+    what = "the two slices lie" if count == 2 else "slices usually lie"
+    return f"{what} {step_mm:.2f} mm apart and are {thickness_mm:.2f} mm thick: the tissue between is not in the series"
 
 
 def thickness_of(frames: tuple[Frame, ...]) -> float | None:
@@ -255,8 +260,8 @@ def _drop_same_position(frames: list[Frame], normal: np.ndarray, notes: list[Not
         notes.append(
             Note(
                 "duplicate_position",
-                f"{len(dropped)} slices lie where another lies (at {where} mm); the lowest InstanceNumber of each "
-                "position is examined, the others are not",
+                f"{say_count(len(dropped), 'slice')} at the position of another (at {where} mm); the lowest "
+                "InstanceNumber of each position is examined, the others are not",
                 tuple(f.sop_instance_uid for f in dropped),
             )
         )
@@ -277,8 +282,8 @@ def _note_gaps(positions: np.ndarray, steps: np.ndarray, usual: float, frames: t
     return [
         Note(
             "gap",
-            f"{gaps.size} gaps, about {missing} slices missing: {where}{more} mm along the normal (usual step "
-            f"{usual:.2f} mm)",
+            f"{say_count(gaps.size, 'gap')}, about {say_count(missing, 'slice')} missing: {where}{more} mm along the "
+            f"normal (usual step {usual:.2f} mm)",
             tuple(frames[i].sop_instance_uid for i in gaps),
         )
     ]
@@ -312,9 +317,9 @@ def _note_numbers(frames: tuple[Frame, ...]) -> list[Note]:
     repeated = len(known) - len(set(known))
     notes = []
     if missing:
-        notes.append(Note("instance_number_missing", f"InstanceNumber is missing in {missing} slices"))
+        notes.append(Note("instance_number_missing", f"InstanceNumber is missing in {say_count(missing, 'slice')}"))
     if repeated:
-        notes.append(Note("instance_number_repeated", f"InstanceNumber repeats in {repeated} slices"))
+        notes.append(Note("instance_number_repeated", f"InstanceNumber repeats in {say_count(repeated, 'slice')}"))
     if len(known) > 2 and not repeated:
         rising = np.diff(known) > 0
         if rising.any() and not rising.all():

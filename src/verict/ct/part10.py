@@ -34,7 +34,7 @@ class Part10:
     """One DICOM file in memory, opened but not parsed.
 
     ``data`` holds the dataset (inflated where the file is deflated) and ``start`` its offset there.
-    ``complete`` is False where ``data`` is only the beginning.
+    ``complete`` is False where ``data`` is only the beginning. ``media_class`` is MediaStorageSOPClassUID.
     """
 
     data: bytes
@@ -46,6 +46,7 @@ class Part10:
     meta: bytes = field(default=b"", repr=False)
     complete: bool = True
     notes: tuple[tuple[str, str], ...] = ()
+    media_class: str = ""
 
 
 def looks_like_dicom(head: bytes) -> bool:
@@ -94,27 +95,30 @@ def open_part10(data: bytes, *, file: str, complete: bool = True, inflate_limit:
     pos = meta_start = 132 if has_preamble else 0
     if not has_preamble:
         notes.append(("no_preamble", "the file has no DICOM preamble; read as a bare dataset (PS3.10 7.1)"))
-    syntax = ""
+    syntax = media_class = ""
     while data[pos : pos + 2] == b"\x02\x00":
         tag, _, offset, length = read_head(data, pos, False, False, file)
         if length == UNDEFINED_LENGTH or offset + length > len(data):
             ends_early(data, offset, complete, file)
         if tag == 0x00020010:
-            syntax = data[offset : offset + length].rstrip(b"\0 ").decode("ascii", "replace")
+            syntax = _text(data[offset : offset + length])
+        elif tag == 0x00020002:
+            media_class = _text(data[offset : offset + length])
         pos = offset + length
     meta = data[meta_start:pos]
     if not syntax:
         notes.append(("transfer_syntax_missing", "TransferSyntaxUID is missing; found out from the bytes"))
     if syntax == DEFLATED:
         inflated, whole = _inflate(data[pos:], inflate_limit, complete=complete, file=file)
-        return Part10(inflated, 0, syntax, False, False, data[:128], meta, whole, tuple(notes))
+        return Part10(inflated, 0, syntax, False, False, data[:128], meta, whole, tuple(notes),
+                      media_class)  # fmt: skip
     big = syntax == EXPLICIT_BIG
     implicit = _sniff_implicit(data, pos)
     if implicit != (syntax == IMPLICIT_LITTLE) and syntax and len(data) > pos:
         notes.append(("vr_encoding", "implicit and explicit VR do not agree with TransferSyntaxUID; read as found"))
     preamble = data[:128] if has_preamble else b""
     return Part10(data, pos, syntax or (IMPLICIT_LITTLE if implicit else EXPLICIT_LITTLE), implicit, big, preamble,
-                  meta, complete, tuple(notes))  # fmt: skip
+                  meta, complete, tuple(notes), media_class)  # fmt: skip
 
 
 def tag_text(tag: int) -> str:
@@ -168,6 +172,10 @@ def ends_early(
         expected=None if needed is None else f"{needed} bytes",
         next_step="copy or export the file again",
     )
+
+
+def _text(value: bytes) -> str:
+    return value.rstrip(b"\0 ").decode("ascii", "replace")
 
 
 def _describe(data: bytes) -> str:

@@ -26,7 +26,7 @@ from verict.ct.order import Frame, Ordered, describe_geometry, order_frames, thi
 from verict.ct.part10 import NeedMore, Part10, open_part10
 from verict.ct.sources import MAX_RATIO, ZipMember, open_zip, read_bytes
 from verict.ct.volume import CTVolume, Note
-from verict.errors import InputError, PixelError
+from verict.errors import InputError, PixelError, say_count
 
 BULK_BYTES = 4096  # longer private, overlay and unknown values are emptied in the kept headers
 DEFLATED_HEADER_BYTES = 16 << 20  # the most a deflated dataset may unpack to beside its pixels
@@ -250,7 +250,8 @@ def _assemble(
     spacing, geometry_notes = describe_geometry(origins, normal, frames)
     notes = [*series.notes, *ordered.notes, *geometry_notes, *_pixel_notes(outcomes)]
     if failures:
-        notes.append(Note("slices_failed", f"{len(failures)} of the series' slices or files could not be read"))
+        lost_text = say_count(len(failures), "slice or file", "slices or files")
+        notes.append(Note("slices_failed", f"missing here because reading failed: {lost_text}"))
     notes += _warning_notes(caught)
     digests = sorted(outcome.digest for outcome in outcomes)
     return CTVolume(
@@ -291,16 +292,16 @@ def _pixel_notes(outcomes: list[_Outcome]) -> list[Note]:
     for outcome in outcomes:
         total.update(outcome.remarks)
     words = {
-        "bits_above_stored": "bits outside BitsStored were set in {} slices and cleared (PS3.5 8.1.1)",
-        "padding_pixels": "{} padding pixels set to -1024 HU (PixelPaddingValue)",
-        "rescale_assumed": "RescaleSlope or RescaleIntercept missing in {} slices; slope 1 and intercept 0 assumed",
-        "rescale_type": "RescaleType is not HU in {} slices; values are taken for Hounsfield units",
-        "monochrome1": "PhotometricInterpretation is MONOCHROME1 in {} files: only the display is inverted, not the HU",
-        "photometric": "PhotometricInterpretation is neither MONOCHROME1 nor MONOCHROME2 in {} files",
-        "lossy": "{} files are compressed with a loss or may be: fine noise is no longer the scanner's",
-        "surplus_pixel_bytes": "Pixel Data is longer than the image in {} files; the surplus was not read",
+        "bits_above_stored": ("slice", "bits outside BitsStored were set in {} and cleared (PS3.5 8.1.1)"),
+        "padding_pixels": ("padding pixel", "{} set to -1024 HU (PixelPaddingValue)"),
+        "rescale_assumed": ("slice", "RescaleSlope or RescaleIntercept missing in {}; slope 1, intercept 0 assumed"),
+        "rescale_type": ("slice", "RescaleType is not HU in {}; values are taken for Hounsfield units"),
+        "monochrome1": ("file", "PhotometricInterpretation is MONOCHROME1 in {}: only the display is inverted, not HU"),
+        "photometric": ("file", "PhotometricInterpretation is neither MONOCHROME1 nor MONOCHROME2 in {}"),
+        "lossy": ("file", "compressed with a loss, or perhaps so: {}; fine noise is no longer the scanner's"),
+        "surplus_pixel_bytes": ("file", "Pixel Data is longer than the image in {}; the surplus was not read"),
     }
-    return [Note(code, text.format(total[code])) for code, text in words.items() if total[code]]
+    return [Note(code, text.format(say_count(total[code], one))) for code, (one, text) in words.items() if total[code]]
 
 
 def _warning_notes(caught: list[warnings.WarningMessage]) -> list[Note]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from verict.errors import ArchiveError, InputError
+from verict.errors import ArchiveError, InputError, say_count
 
 MAX_FILE_BYTES = 4 << 30  # one object; an Enhanced CT of 4,000 frames of 512 x 512 has 2 GiB
 MAX_ZIP_MEMBERS = 200_000
@@ -142,7 +142,7 @@ def list_zip(path: Path) -> Listing:
             ArchiveError(
                 "encrypted zip members cannot be read",
                 file=encrypted[0],
-                found=f"{len(encrypted)} encrypted members",
+                found=say_count(len(encrypted), "encrypted member"),
                 next_step="unpack the zip and scan the folder",
             )
         )

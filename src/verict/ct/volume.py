@@ -11,6 +11,8 @@ import pydicom
 
 from verict.errors import InputError
 
+THICKEST_MM = 10.0  # slices of the chest are reconstructed up to 10 mm thick; a larger step leaves tissue out
+
 
 @dataclass(frozen=True)
 class Note:
@@ -91,12 +93,14 @@ class CTVolume:
     def runs(self) -> tuple[slice, ...]:
         """Stretches of slices without a gap: neighbours at most 1.5 usual steps apart.
 
-        The usual step is the median step, or SliceThickness if that is less.
+        The usual step is the median step, or SliceThickness if that is less, but never more than
+        `THICKEST_MM`. Slices at one and the same position are no neighbours: each stands alone.
         A detector that compares neighbours may do so inside a run only. Single slices, as in the
         published part of the UCI data set, are runs of length one.
         """
-        usual_mm = min(self.spacing_mm[0], self.slice_thickness_mm or np.inf)
-        breaks = np.flatnonzero(np.diff(self.positions_mm) > 1.5 * usual_mm) + 1
+        usual_mm = min(self.spacing_mm[0], self.slice_thickness_mm or np.inf, THICKEST_MM)
+        steps_mm = np.diff(self.positions_mm)
+        breaks = np.flatnonzero((steps_mm > 1.5 * usual_mm) | (steps_mm <= 0)) + 1
         edges = [0, *breaks.tolist(), self.slice_count]
         return tuple(slice(a, b) for a, b in pairwise(edges))
 

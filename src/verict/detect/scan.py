@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from verict.ct.discover import Discovery, SeriesFiles, find_series
+from verict.ct.header_text import read_text
 from verict.ct.lungs import LungRegion, find_lungs
 from verict.ct.read import read_series
 from verict.ct.volume import CTVolume, Note
@@ -18,13 +19,16 @@ from verict.detect.header import HeaderFingerprint, examine_across, fingerprint
 from verict.detect.pictures import keep_pictures
 from verict.detect.result import Failure, NotExamined, ScanResult, SeriesResult, Verdict
 from verict.detect.verdict import assess
-from verict.errors import UsageError, VerictError
+from verict.errors import UsageError, VerictError, say_count
 from verict.provenance import collect_provenance
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, steps done, steps in all)."""
+
+LEFT_OUT_CODES = frozenset({"duplicate_position", "frames_left_out"})
+"""Notes of the reader that say: slices were found and left out of the volume."""
 
 DESCRIPTION_KEYWORDS = (
     "PatientID",
@@ -97,6 +101,7 @@ def examine(path: Path | str, options: ScanOptions | None = None, progress: Prog
                 files, workers=options.workers, progress=lambda done, total: report("reading slices", done, total)
             )
             failures += [_failure(e) for e in volume.failures]
+            skipped += _slices_left_out(volume, files)
             outcome = _examine_volume(volume, files, detectors, options, report)
             fingerprints.append(fingerprint(volume))
         except VerictError as error:
@@ -184,12 +189,27 @@ def _result(
     )
 
 
+def _slices_left_out(volume: CTVolume, files: SeriesFiles) -> list[NotExamined]:
+    """Slices that were read by nobody: a forgery could hide in them, so the study counts as not wholly examined."""
+    return [
+        NotExamined(
+            f"slices of {files.label}",
+            note.message,
+            max(1, len(note.sop_instance_uids)),
+            volume.series_instance_uid,
+            counts=files.chest,
+        )
+        for note in volume.notes
+        if note.code in LEFT_OUT_CODES
+    ]
+
+
 def _what_is_left_out(volume: CTVolume) -> tuple[Note, ...]:
     isolated = [run for run in volume.runs if run.stop - run.start == 1]
     if not isolated:
         return ()
-    which = "all slices are" if len(isolated) == volume.slice_count else f"{len(isolated)} slices are"
-    return (Note("isolated_slices", f"{which} without neighbours: evidence along z is left out there"),)
+    which = "every slice" if len(isolated) == volume.slice_count else say_count(len(isolated), "slice")
+    return (Note("isolated_slices", f"without neighbours: {which}; evidence along z is left out there"),)
 
 
 def _compare_across(results: list[SeriesResult], fingerprints: list[HeaderFingerprint]) -> list[SeriesResult]:
@@ -217,11 +237,11 @@ def _description(volume: CTVolume) -> dict[str, str]:
     if not volume.headers:
         return {}
     header = volume.headers[0]
-    return {k: str(v) for k in DESCRIPTION_KEYWORDS if (v := header.get(k)) not in (None, "")}
+    return {k: text for k in DESCRIPTION_KEYWORDS if (text := read_text(header, k))}
 
 
 def _is_called_chest(volume: CTVolume) -> bool:
-    part = str(volume.headers[0].get("BodyPartExamined", "") if volume.headers else "").upper()
+    part = read_text(volume.headers[0], "BodyPartExamined").upper() if volume.headers else ""
     return any(word in part for word in ("CHEST", "LUNG", "THORAX"))
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from verict.ct.header_text import read_text
 from verict.detect.evidence import Finding, TagValue
 from verict.detect.result import Failure, NotExamined, Region, ScanResult, SeriesResult
 
@@ -145,7 +146,7 @@ def _collect_secrets(result: ScanResult) -> tuple[str, ...]:
         found.update(str(v) for k, v in series.description.items() if k not in _SAFE_DESCRIPTION)
         found.update(re.split(r"[\^=\s,]+", str(series.description.get("PatientName", ""))))
         if series.header is not None:
-            found.update(str(series.header[k].value) for k in _IDENTIFYING if k in series.header)
+            found.update(read_text(series.header, k) for k in _IDENTIFYING if k in series.header)
     found.update(str(f.details.get("file")) for f in result.failures if f.details.get("file"))
     found.update(n.what for n in result.not_examined)
     found |= {re.split(r"[\\/]", f.rstrip("\\/"))[-1] for f in found if "/" in f or "\\" in f}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from verict.detect.evidence import Confidence, Finding
 from verict.detect.result import Region, ScanResult, SeriesResult, Verdict
+from verict.errors import say_count as say_count  # the reports' words count as the messages do
 
 VERDICT_TITLE = {
     Verdict.NO_EVIDENCE: "No evidence of tampering found; this is no proof of authenticity",
@@ -91,15 +92,6 @@ def say_number(value: object, digits: int = 2) -> str:
     if not math.isfinite(value):
         return "not known"
     return str(value) if isinstance(value, int) else f"{value:.{digits}f}"
-
-
-def say_count(count: int, one: str, many: str = "") -> str:
-    """A counted noun.
-
-    >>> say_count(1, "slice"), say_count(0, "series", "series")
-    ('1 slice', '0 series')
-    """
-    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def say_slices(slices: Sequence[int]) -> str:
