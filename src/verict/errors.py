@@ -65,7 +65,8 @@ class VerictError(Exception):
             parts.append(f"expected {self.expected}")
         if self.next_step:
             parts.append(self.next_step)
-        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in "; ".join(parts))
+        text = "; ".join(parts)
+        return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
     def as_dict(self) -> dict[str, str | None]:
         """The parts of the message under their names, for JSON."""

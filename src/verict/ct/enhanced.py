@@ -21,7 +21,8 @@ from verict.errors import GeometryError, InputError, say_count
 
 MAX_FRAMES = 20_000  # ten times the longest whole-body acquisition
 PARSE_ERRORS = (ValueError, TypeError, KeyError, AttributeError, IndexError, NotImplementedError, RecursionError,
-                OverflowError, EOFError, OSError, MemoryError, struct.error, InvalidDicomError, BytesLengthException)  # fmt: skip
+                OverflowError, EOFError, OSError, MemoryError, struct.error, InvalidDicomError,
+                BytesLengthException)  # fmt: skip
 
 
 def parse_header(part: Part10, layout: Layout, *, file: str) -> pydicom.Dataset:
