@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Sequence
@@ -141,7 +142,10 @@ def write_text(path: Path, text: str) -> None:
 def _resolve(path: Path) -> Path:
     """The absolute path with links followed, so that a link is written through and not replaced."""
     try:
-        return path.resolve()
+        target = path.resolve()
+        if target.is_symlink():  # only a loop of links leaves one; from Python 3.13 on it raises nothing
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        return target
     except (OSError, RuntimeError) as error:
         raise OutputError("the path cannot be followed", file=path, next_step="check its links") from error
 
