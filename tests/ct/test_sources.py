@@ -199,3 +199,34 @@ def test_a_file_beyond_any_ct_object_is_refused(tmp_path, monkeypatch):
 def test_kinds_of_special_files_are_named():
     assert sources._kind_of(stat.S_IFCHR) == "a device"
     assert sources._kind_of(0) == "a special file"
+
+
+def test_a_member_without_a_name_is_a_file(tmp_path):
+    file = tmp_path / "a.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("x", b"content")
+        archive.writestr("folder/", b"")
+    content = file.read_bytes()
+    for mark, at in ((b"PK\3\4", 26), (b"PK\1\2", 28)):  # name lengths, local and in the directory (APPNOTE 4.3)
+        start = content.index(mark)
+        size = {b"PK\3\4": 30, b"PK\1\2": 46}[mark]
+        assert content[start + size : start + size + 1] == b"x"
+        content = content[: start + at] + b"\0\0\1\0" + content[start + at + 4 :]  # no name, one byte of extra field
+    file.write_bytes(content)
+    listing = list_sources(file)
+    assert [source.name for source in listing.sources] == ["a.zip!"]
+
+
+def test_a_member_of_damaged_lzma_is_one_failure(tmp_path):
+    file = tmp_path / "a.zip"
+    try:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as archive:
+            archive.writestr("x.dcm", bytes(range(256)) * 40)
+    except RuntimeError:
+        pytest.skip("this Python has no lzma")
+    content = bytearray(file.read_bytes())
+    content[45:90] = bytes(45)
+    file.write_bytes(content)
+    (source,) = list_sources(file).sources
+    with pytest.raises(ArchiveError, match="damaged"):
+        read_bytes(source)

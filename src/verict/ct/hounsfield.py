@@ -33,7 +33,7 @@ class Rescale:
 
 def fits_int16(slope: float | None, intercept: float | None) -> bool:
     """Whether a rescale leaves integers, so that int16 can hold them if the range allows."""
-    return slope in (None, 1.0) and (intercept is None or (intercept == int(intercept) and abs(intercept) <= 32768))
+    return slope in (None, 1.0) and (intercept is None or (intercept.is_integer() and abs(intercept) <= 32768))
 
 
 def read_rescale(values: dict[int, bytes], frame: Frame, *, enhanced: bool, file: str) -> Rescale:

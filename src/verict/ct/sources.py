@@ -27,7 +27,9 @@ MAX_ZIP_TOTAL_BYTES = 64 << 30
 SUSPECT_MEMBER_BYTES = 16 << 20  # from here on a member's ratio is judged
 MAX_RATIO = 100  # CT deflates 2 to 3 times, an all-air slice 100 times; a bomb 1,000 times
 
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+_LZMA = getattr(zipfile, "lzma", None)  # None where Python was built without it
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, ValueError,
+               OverflowError, *((_LZMA.LZMAError,) if _LZMA else ()))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def list_zip(path: Path) -> Listing:
         members = archive.infolist()
         _check_zip_sizes(path, members)
         for index, member in enumerate(members):
-            if member.is_dir():
+            if member.filename.endswith("/"):  # is_dir() fails on an empty name
                 continue
             inner = PurePosixPath(member.filename.replace("\\", "/"))
             name = f"{path.name}!{member.filename}"
