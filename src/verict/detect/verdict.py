@@ -15,6 +15,7 @@ All four thresholds come from the model card, where they were fitted on authenti
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,17 +121,24 @@ def _series_verdict(
     decisive = [r for r in regions if r.decisive]
     contradictions = [f for f in findings if f.confidence is Confidence.CONTRADICTION]
     if decisive:
-        where = "one place" if len(decisive) == 1 else f"{len(decisive)} places"
-        return Verdict.SUSPICIOUS, f"the pixels look painted in {where}"
+        return Verdict.SUSPICIOUS, f"the pixels look painted in {_count_places(decisive)}"
     if contradictions:
         return Verdict.INDETERMINATE, f"the headers contradict themselves: {contradictions[0].title}"
-    if regions and all(run.stop - run.start < MIN_RUN_SLICES for run in volume.runs):
+    lone = [run for run in volume.runs if averaged_slices(volume, run) < MIN_RUN_SLICES]
+    if any(run.start <= r.slices[0] < run.stop for run in lone for r in regions):
         return Verdict.INDETERMINATE, "unusual texture on single slices; neighbouring slices are needed to decide"
     if score is None and asked:
         return Verdict.INDETERMINATE, "no slice held enough lung to be judged"
     if not asked:
         return Verdict.NO_EVIDENCE, "no contradiction in the headers; no pixel detector was run"
+    if regions:
+        seen = f"unusual texture in {_count_places(regions)}, too weak to decide"
+        return Verdict.NO_EVIDENCE, f"{seen}; this does not prove the scan authentic"
     return Verdict.NO_EVIDENCE, "nothing found by the detectors that were run; this does not prove the scan authentic"
+
+
+def _count_places(regions: Sequence[Region]) -> str:
+    return "one place" if len(regions) == 1 else f"{len(regions)} places"
 
 
 def _highest(volume: CTVolume, score_map: ScoreMap | None) -> float | None:
@@ -151,9 +159,9 @@ def _describe(
     box = (
         int(z.min()),
         int(z.max()),
-        max(0, int(y.min() - half)),
+        max(0, int(np.ceil(y.min() - half))),
         min(height - 1, int(y.max() + half)),
-        max(0, int(x.min() - half)),
+        max(0, int(np.ceil(x.min() - half))),
         min(width - 1, int(x.max() + half)),
     )
     centre = (float(z.mean()), float(y.mean()), float(x.mean()))
