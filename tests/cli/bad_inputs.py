@@ -282,6 +282,24 @@ def head(folder: Path) -> None:
     _series(folder, hu=np.rint(image + noise).astype(np.int16), spacing_mm=(1.0, 2.0, 2.0), BodyPartExamined="HEAD")
 
 
+def abdomen(folder: Path) -> None:
+    """An abdomen: a body full of soft tissue with a little gas in the bowel."""
+    y, x = ((np.arange(SIDE_PX) - SIDE_PX / 2) * 2.5 for _ in range(2))
+    image = np.where((y[:, None] / 110) ** 2 + (x[None] / 150) ** 2 < 1, 45, -1000)
+    image[np.hypot(y[:, None] + 40, x[None] - 20) < 12] = -950
+    noise = np.random.default_rng(6).normal(0, 15, HU.shape)
+    _series(folder, hu=np.rint(image + noise).astype(np.int16), BodyPartExamined="ABDOMEN")
+
+
+def scattered_head(folder: Path) -> None:
+    """A head CT taken several times at each place, as for its blood flow, that names no body part."""
+    head(folder)
+    for file in sorted(folder.glob("*.dcm")):
+        content = raw(0x00080018, make_uid(file.name).encode())(file.read_bytes())
+        (folder / f"again-{file.name}").write_bytes(raw(0x00180015, b"")(content))
+        file.write_bytes(raw(0x00180015, b"")(file.read_bytes()))
+
+
 def filled(value: int, **attributes: object) -> Build:
     return many(hu=np.full(HU.shape, value, np.int16), **attributes)
 

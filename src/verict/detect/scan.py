@@ -101,7 +101,6 @@ def examine(path: Path | str, options: ScanOptions | None = None, progress: Prog
                 files, workers=options.workers, progress=lambda done, total: report("reading slices", done, total)
             )
             failures += [_failure(e) for e in volume.failures]
-            skipped += _slices_left_out(volume, files)
             outcome = _examine_volume(volume, files, detectors, options, report)
             fingerprints.append(fingerprint(volume))
         except VerictError as error:
@@ -114,6 +113,7 @@ def examine(path: Path | str, options: ScanOptions | None = None, progress: Prog
                 skipped.append(outcome)
             else:
                 results.append(outcome)
+                skipped += _slices_left_out(volume, files)
     if "header" in options.detectors:
         results = _compare_across(results, fingerprints)
     models = {
