@@ -55,7 +55,7 @@ def load_model(name: str, folder: Path = WEIGHTS) -> Model:
         card = json.loads(card_file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError("the model card is not JSON", file=card_file.name, found=error) from error
-    missing = [key for key in _REQUIRED if key not in card]
+    missing = [key for key in _REQUIRED if not isinstance(card, dict) or key not in card]
     if missing or card["schema"] != CARD_SCHEMA:
         raise ModelError(
             "not a model card of this version",

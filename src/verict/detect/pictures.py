@@ -62,12 +62,14 @@ def _marked_pixels(
     _, _, y0, y1, x0, x1 = region.bounds
     inside = np.zeros(shape, dtype=bool)
     inside[y0 : y1 + 1, x0 : x1 + 1] = True
-    stride, half = score_map.stride_px, score_map.stride_px / 2
-    first = max(0, int(score_map.origin_px - half + 0.5))
-    marked = np.zeros(shape, dtype=bool)
     cells = np.nan_to_num(score_map.values[z], nan=-np.inf) >= threshold
-    blocks = np.kron(cells, np.ones((stride, stride), dtype=bool))
-    height, width = min(blocks.shape[0], shape[0] - first), min(blocks.shape[1], shape[1] - first)
-    marked[first : first + height, first : first + width] = blocks[:height, :width]
+    rows, columns = (_cells_of_pixels(n, score_map) for n in shape)
+    on_map = ((rows >= 0) & (rows < cells.shape[0]))[:, None] & ((columns >= 0) & (columns < cells.shape[1]))
+    marked = on_map & cells[rows.clip(0, cells.shape[0] - 1)[:, None], columns.clip(0, cells.shape[1] - 1)]
     marked &= inside
     return marked if marked.any() else inside
+
+
+def _cells_of_pixels(count: int, score_map: ScoreMap) -> np.ndarray:
+    """(count,) index of the cell that holds each pixel along one axis; beyond the map too."""
+    return np.floor((np.arange(count) - score_map.origin_px) / score_map.stride_px + 0.5).astype(np.intp)
