@@ -228,7 +228,7 @@ def test_each_takes_sub_folders_and_zips(stand_in: StandIn, here: Path) -> None:
     result = _run(str(here), "--each", "--json", "-")
     assert [name for name, _ in stand_in.asked] == ["a", "b", "c", "d.ZIP"]
     assert len(result.stdout.splitlines()) == 4
-    assert "1 files beside the studies are left out by --each" in result.stderr
+    assert "--each leaves out 1 file beside the studies" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["a", "missing", "file"])

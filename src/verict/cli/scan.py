@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from verict.detect import registry
 from verict.detect.result import Failure, ScanResult
-from verict.errors import InputError, OutputError, UsageError, VerictError, did_you_mean
+from verict.errors import InputError, OutputError, UsageError, VerictError, did_you_mean, say_count
 from verict.provenance import collect_provenance
 from verict.report.anonymise import anonymise_result, name_study
 from verict.report.html import to_html
@@ -167,7 +167,7 @@ def _list_studies(given: list[Path], *, each: bool) -> tuple[Path, ...]:
         if not taken:
             raise UsageError("--each found no sub-folder and no zip", file=folder, next_step="leave --each out")
         if len(taken) < len(entries):
-            _tell(f"{folder}: {len(entries) - len(taken)} files beside the studies are left out by --each")
+            _tell(f"{folder}: --each leaves out {say_count(len(entries) - len(taken), 'file')} beside the studies")
         studies += taken
     return tuple(studies)
 

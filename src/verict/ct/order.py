@@ -148,7 +148,7 @@ def _keep_one_plane(frames: list[Frame], notes: list[Note]) -> list[Frame]:
         notes.append(
             Note(
                 "frames_left_out",
-                f"{len(frames) - len(close)} of {len(frames)} frames lie in another plane or grid and are left out",
+                f"left out, in another plane or grid: {len(frames) - len(close)} of {say_count(len(frames), 'frame')}",
             )
         )
     return close

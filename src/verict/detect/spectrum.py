@@ -13,6 +13,7 @@ from verict.ct.volume import CTVolume, Note
 from verict.detect.evidence import Evidence, Needs, ScoreMap
 from verict.detect.model import Model, load_model
 from verict.detect.spectrum_features import ORIGIN_PX, STRIDE_PX, grid_shape, slice_features
+from verict.errors import say_count
 
 SMOOTHING_CELLS = 0.6  # sigma of the average over neighbouring windows, which overlap by three quarters
 WORDS = "the noise here does not have the spectrum of the noise around it and elsewhere in the slice"
@@ -91,4 +92,4 @@ def _undefined_slices(values: np.ndarray, lungs: LungRegion | None) -> tuple[Not
     missed = int((lungs.found & ~np.isfinite(values).any(axis=(1, 2))).sum())
     if not missed:
         return ()
-    return (Note("too_little_lung", f"spectrum: {missed} slices hold too little lung to compare its noise"),)
+    return (Note("too_little_lung", f"spectrum: too little lung to compare its noise in {say_count(missed, 'slice')}"),)
