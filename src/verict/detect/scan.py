@@ -19,7 +19,7 @@ from verict.detect.header import HeaderFingerprint, examine_across, fingerprint
 from verict.detect.pictures import keep_pictures
 from verict.detect.result import Failure, NotExamined, ScanResult, SeriesResult, Verdict
 from verict.detect.verdict import assess
-from verict.errors import UsageError, VerictError, say_count
+from verict.errors import ModelError, UsageError, VerictError, say_count
 from verict.provenance import collect_provenance
 
 log = logging.getLogger(__name__)
@@ -103,6 +103,8 @@ def examine(path: Path | str, options: ScanOptions | None = None, progress: Prog
             failures += [_failure(e) for e in volume.failures]
             outcome = _examine_volume(volume, files, detectors, options, report)
             fingerprints.append(fingerprint(volume))
+        except ModelError:  # no fault of the input, and every other series would fail alike
+            raise
         except VerictError as error:
             failures.append(_failure(error))
         except Exception as error:  # the boundary of one case in a batch: recorded, never lost
