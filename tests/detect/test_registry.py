@@ -30,7 +30,10 @@ def test_each_call_gives_a_detector_of_its_own():
     assert registry.create("spectrum") is not registry.create("spectrum")
 
 
-@pytest.mark.parametrize(("name", "hint"), [("spektrum", "did you mean spectrum"), ("", "known: header"), ("X", "known: header, spectrum")])
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("spektrum", "did you mean spectrum"), ("", "known: header"), ("X", "known: header, spectrum")],
+)
 def test_unknown_name_is_refused_with_a_hint(name, hint):
     with pytest.raises(UsageError, match=hint):
         registry.create(name)
