@@ -438,3 +438,12 @@ def test_raising_a_cell_never_lowers_the_verdict(drawn, positions, where, raised
     before, after = (judge(volume, make_evidence(v), *headers) for v in (values, more))
     assert SEVERITY[after.verdict] >= SEVERITY[before.verdict]
     assert after.score is None or before.score is None or after.score >= before.score - 1e-5
+
+
+@pytest.mark.parametrize("thickness_mm", [5.0, 1.25])
+def test_a_lone_slice_is_as_deep_as_it_is_thick(thickness_mm):
+    volume = make_volume([0.0, 50.0, 100.0], thickness_mm=thickness_mm)
+    values = make_map(3)
+    values[1, 4, 4] = MARK
+    (region,) = find_regions(volume, make_evidence(values), volume.sop_instance_uids)
+    assert region.extent_mm[0] == thickness_mm
