@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+from verict import __version__
 from verict.cli import data, demo, scan, train
 
-app = typer.Typer(name="verict", help="Says whether a CT scan can be trusted.", no_args_is_help=True,
-                  pretty_exceptions_enable=False, add_completion=False)
+app = typer.Typer(
+    name="verict",
+    help="Says whether a CT scan can be trusted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def _show_version(asked: bool) -> None: 
+    if asked:
+        typer.echo(f"verict {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def verict(
+    *, version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False
+) -> None:
+    """Says whether a CT scan can be trusted."""
+
+
 app.command("scan")(scan.scan)
 app.command("demo")(demo.demo)
 app.add_typer(data.app, name="data")

@@ -12,12 +12,12 @@ from rich.table import Table
 
 from verict.errors import VerictError
 
-app = typer.Typer(help="Fit what verict ships; needs the extra verict[train].", no_args_is_help=True)
+app = typer.Typer(help="Fit what verict ships; needs the extra verict\\[train].", no_args_is_help=True)
 
 
 @app.callback()
 def train() -> None:
-    """Fit what verict ships; needs the extra verict[train]."""
+    """Fit what verict ships; needs the extra verict\\[train]."""
 
 
 @app.command("spectrum")
