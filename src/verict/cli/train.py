@@ -17,7 +17,7 @@ app = typer.Typer(help="Fit what verict ships; needs the extra verict\\[train]."
 
 @app.callback()
 def train() -> None:
-    """Fit what verict ships; needs the extra verict\\[train]."""
+    """Fit what verict ships, with the extra for training."""
 
 
 @app.command("spectrum")
