@@ -5,9 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from detect.volumes import make_lung_hu, make_noise
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 
 from verict.detect.spectrum_features import (
@@ -16,7 +13,6 @@ from verict.detect.spectrum_features import (
     ORIGIN_PX,
     STRIDE_PX,
     grid_shape,
-    median_3x3,
     slice_features,
 )
 
@@ -47,29 +43,6 @@ def oddness(features) -> np.ndarray:
     """(n,) how far each window's features lie from the median window's, in robust spreads, over all features."""
     apart = np.abs(features.values - np.median(features.values, axis=0))
     return (apart / (np.median(apart, axis=0) + 0.02)).mean(axis=1)
-
-
-# --- median_3x3 ---
-
-
-@given(
-    arrays.arrays(
-        st.sampled_from([np.int16, np.float32]),
-        arrays.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12),
-        elements=st.integers(-3024, 3071),
-    )
-)
-def test_median_is_that_of_scipy(image):
-    median = median_3x3(image)
-    assert median.dtype == image.dtype
-    np.testing.assert_array_equal(median, ndimage.median_filter(image, size=3, mode="nearest"))
-
-
-def test_median_leaves_its_input_alone():
-    image = make_lung_hu((40, 50))
-    before = image.copy()
-    median_3x3(image)
-    np.testing.assert_array_equal(image, before)
 
 
 # --- what the features must not see ---
