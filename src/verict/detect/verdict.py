@@ -103,7 +103,8 @@ class _Place:
 
     def depth_mm(self, volume: CTVolume) -> float:
         first, last = self.cells[:, 0].min(), self.cells[:, 0].max()
-        return float(volume.positions_mm[last] - volume.positions_mm[first]) + volume.spacing_mm[0]
+        own = min(volume.spacing_mm[0], volume.slice_thickness_mm or volume.spacing_mm[0])
+        return float(volume.positions_mm[last] - volume.positions_mm[first]) + own
 
 
 def assess(volume: CTVolume, evidence: tuple[Evidence, ...], sop_instance_uids: tuple[str, ...]) -> Assessment:
