@@ -18,11 +18,10 @@ from pydicom.dataset import Dataset, FileMetaDataset
 
 from verict.ct.volume import CTVolume
 from verict.detect.evidence import Confidence, Evidence, Finding
-from verict.detect.header import HeaderDetector, examine_across, fingerprint, order_findings, strongest_verdict
+from verict.detect.header import HeaderDetector, examine_across, fingerprint, order_findings
 from verict.detect.header_rules import RULES
 from verict.detect.header_rules.table import HeaderTable, tag_of
 from verict.detect.registry import create
-from verict.detect.result import Verdict
 
 IDENTITY = {
     "PatientName": "Doubtfire^Euphegenia",
@@ -54,13 +53,6 @@ def test_a_volume_without_headers_is_noted_and_not_judged() -> None:
     evidence = examine(honest_series().volume().without_headers())
     assert evidence.findings == ()
     assert [note.code for note in evidence.notes] == ["headers_missing"]
-
-
-def test_only_contradictions_count_and_never_beyond_indeterminate() -> None:
-    findings = {c: Finding("code", "title", "why", c) for c in Confidence}
-    assert strongest_verdict(()) is Verdict.NO_EVIDENCE
-    assert strongest_verdict([findings[Confidence.NOTABLE], findings[Confidence.UNUSUAL]]) is Verdict.NO_EVIDENCE
-    assert strongest_verdict(list(findings.values()) * 50) is Verdict.INDETERMINATE
 
 
 def test_the_surest_findings_come_first() -> None:

@@ -23,7 +23,15 @@ from hypothesis import strategies as st
 from verict.ct.volume import CTVolume
 from verict.detect.evidence import Confidence, Evidence, Finding
 from verict.detect.result import Verdict
-from verict.detect.verdict import DEPTH_MM, MIN_RUN_SLICES, assess, average_along_z, averaged_slices, find_regions
+from verict.detect.verdict import (
+    DEPTH_MM,
+    MIN_RUN_SLICES,
+    add_findings,
+    assess,
+    average_along_z,
+    averaged_slices,
+    find_regions,
+)
 
 SEVERITY = {Verdict.NO_EVIDENCE: 0, Verdict.INDETERMINATE: 1, Verdict.SUSPICIOUS: 2}
 NAN = np.nan
@@ -360,10 +368,40 @@ def test_reason_counts_places():
     assert "2 places" in judge(volume, make_evidence(values)).reason
 
 
+@pytest.mark.parametrize("before", list(Verdict))
+def test_only_contradictions_count_and_never_beyond_indeterminate(before):
+    findings = {c: Finding("code", "two writers", "why", c) for c in Confidence}
+    harmless = [findings[Confidence.NOTABLE], findings[Confidence.UNUSUAL]] * 50
+    assert add_findings(before, "as before", ()) == add_findings(before, "as before", harmless) == (before, "as before")
+    after, reason = add_findings(before, "as before", list(findings.values()) * 50)
+    assert after is (before if before is Verdict.SUSPICIOUS else Verdict.INDETERMINATE)
+    assert ("two writers" in reason) == (before is not Verdict.SUSPICIOUS)
+
+
+def test_regions_of_several_detectors_are_ranked_together():
+    volume = make_volume(20)
+    weak, strong = make_map(20), make_map(20)
+    weak[:, 1, 1], weak[:, 7, 9] = RUN_MARK, 3.0
+    strong[:, 4, 4], strong[:, 1, 9] = 1.5, 4.0
+    # A detector of other thresholds: its 4.0 does not decide, so it comes after every region that does.
+    high = CALIBRATION | {"run_decisive_threshold": 9.0}
+    one, other = make_evidence(weak), make_evidence(strong, detector="repeat", calibration=high)
+    for order in ((one, other), (other, one)):
+        regions = judge(volume, *order).regions
+        assert [(r.detector, round(r.score, 3)) for r in regions] == [
+            ("spectrum", 3.0), ("repeat", 4.0), ("repeat", 1.5), ("spectrum", 1.0)
+        ]
+
+
+def test_without_any_detector_nothing_is_known():
+    assessment = judge(make_volume(5))
+    assert (assessment.verdict, assessment.reason) == (Verdict.INDETERMINATE, "no detector was run")
+
+
 def test_without_a_pixel_detector_the_reason_says_so():
     assessment = judge(make_volume(5), header_evidence(Confidence.NOTABLE))
     assert assessment.verdict is Verdict.NO_EVIDENCE
-    assert "no pixel detector was run" in assessment.reason
+    assert assessment.reason == "no contradiction found by header; no pixel detector was run"
     assert assessment.score is None
 
 

@@ -1,8 +1,9 @@
 """Header detector: what a careful examiner would point at in the attributes of a series.
 
 How findings count: a header proves nothing about pixels. Headers alone never go beyond "indeterminate",
-and only a CONTRADICTION goes that far (`strongest_verdict`); NOTABLE and UNUSUAL findings are listed for the
-examiner and change no verdict. The rules are in `verict.detect.header_rules`, listed in docs/header-findings.md.
+and only a CONTRADICTION goes that far (`verict.detect.verdict.add_findings`); NOTABLE and UNUSUAL findings are
+listed for the examiner and change no verdict. The rules are in `verict.detect.header_rules`, listed in
+docs/header-findings.md.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from verict.ct.volume import CTVolume, Note
 from verict.detect.evidence import Confidence, Evidence, Finding, Needs
 from verict.detect.header_rules import RULES, HeaderTable
 from verict.detect.header_rules.across import HeaderFingerprint, examine_across, fingerprint
-from verict.detect.result import Verdict
 
 __all__ = [
     "HeaderDetector",
@@ -22,7 +22,6 @@ __all__ = [
     "examine_across",
     "fingerprint",
     "order_findings",
-    "strongest_verdict",
 ]
 
 _ORDER = (Confidence.CONTRADICTION, Confidence.UNUSUAL, Confidence.NOTABLE)
@@ -56,10 +55,3 @@ class HeaderDetector:
 def order_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Findings with the surest first, otherwise in the order given."""
     return tuple(sorted(findings, key=lambda finding: _ORDER.index(finding.confidence)))
-
-
-def strongest_verdict(findings: Iterable[Finding]) -> Verdict:
-    """The furthest verdict that header findings alone may lead to: indeterminate, and that only by a contradiction."""
-    if any(finding.confidence is Confidence.CONTRADICTION for finding in findings):
-        return Verdict.INDETERMINATE
-    return Verdict.NO_EVIDENCE

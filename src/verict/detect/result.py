@@ -43,11 +43,17 @@ class Region:
     decisive: bool
     evidence: str
 
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """Sort key of every list of regions: the decisive first, then by falling score."""
+        return not self.decisive, -self.score
+
 
 @dataclass(frozen=True, eq=False)
 class SeriesResult:
     """Everything said of one examined series. ``score`` is None where no pixel detector could judge.
 
+    ``regions`` are those of all detectors by `Region.rank`.
     ``header`` is the first slice's, kept so that an anonymous report knows what to leave out; it, the UIDs of
     the slices and ``evidence`` (without its maps) are not in the JSON as such.
     """

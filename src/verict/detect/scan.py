@@ -14,11 +14,11 @@ from verict.ct.lungs import LungRegion, find_lungs
 from verict.ct.read import read_series
 from verict.ct.volume import CTVolume, Note
 from verict.detect import registry
-from verict.detect.evidence import Confidence, Detector, Evidence, Finding
+from verict.detect.evidence import Detector, Evidence, Finding
 from verict.detect.header import HeaderFingerprint, examine_across, fingerprint
 from verict.detect.pictures import keep_pictures
-from verict.detect.result import Failure, NotExamined, ScanResult, SeriesResult, Verdict
-from verict.detect.verdict import assess
+from verict.detect.result import Failure, NotExamined, ScanResult, SeriesResult
+from verict.detect.verdict import add_findings, assess
 from verict.errors import ModelError, UsageError, VerictError, say_count
 from verict.provenance import collect_provenance
 
@@ -156,7 +156,7 @@ def _examine_volume(
     lungs = find_lungs(volume)
     if not lungs.any_found:
         reason = lungs.notes[0].message if lungs.notes else "no lung found in the pixels"
-        named_chest = files.chest and _is_called_chest(volume)
+        named_chest = files.chest and _is_called_chest(volume)  # both: files may differ in BodyPartExamined
         return NotExamined(files.label, reason, volume.slice_count, volume.series_instance_uid, counts=named_chest)
     evidence: list[Evidence] = []
     pixels_only = volume.without_headers()
@@ -223,12 +223,8 @@ def _compare_across(results: list[SeriesResult], fingerprints: list[HeaderFinger
 def _with_findings(result: SeriesResult, findings: tuple[Finding, ...]) -> SeriesResult:
     if not findings:
         return result
-    contradiction = next((f for f in findings if f.confidence is Confidence.CONTRADICTION), None)
-    if contradiction is not None and result.verdict is Verdict.NO_EVIDENCE:
-        result = replace(
-            result, verdict=Verdict.INDETERMINATE, reason=f"the headers contradict themselves: {contradiction.title}"
-        )
-    return replace(result, findings=(*result.findings, *findings))
+    verdict, reason = add_findings(result.verdict, result.reason, findings)
+    return replace(result, verdict=verdict, reason=reason, findings=(*result.findings, *findings))
 
 
 def _without_maps(evidence: Evidence) -> Evidence:
@@ -243,6 +239,7 @@ def _description(volume: CTVolume) -> dict[str, str]:
 
 
 def _is_called_chest(volume: CTVolume) -> bool:
+    """Whether the headers say chest; `verict.ct.classify.is_chest` asks only whether they leave it open."""
     part = read_text(volume.headers[0], "BodyPartExamined").upper() if volume.headers else ""
     return any(word in part for word in ("CHEST", "LUNG", "THORAX"))
 

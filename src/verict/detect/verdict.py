@@ -7,15 +7,16 @@
    its highest cell.
 3. Decisive. A region decides when its score reaches the decisive threshold of its kind: run or isolated slice.
 4. Series. Suspicious with a decisive region; indeterminate with marked regions on isolated slices, with a
-   contradiction in the headers, or where no slice could be scored; else no evidence. Headers alone never go
-   beyond indeterminate.
+   contradiction in the headers, or where no slice could be scored or no detector was run; else no evidence.
+   Headers alone never go beyond indeterminate, and only a contradiction goes that far: no number of notable
+   and unusual findings adds up to more.
 
 All four thresholds come from the model card, where they were fitted on authentic scans only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,7 +67,7 @@ def averaged_slices(volume: CTVolume, run: slice) -> int:
 
 
 def find_regions(volume: CTVolume, evidence: Evidence, sop_instance_uids: tuple[str, ...]) -> tuple[Region, ...]:
-    """The regions of one detector's map, highest score first."""
+    """The regions of one detector's map, by `Region.rank`."""
     if evidence.score_map is None or evidence.card is None:
         return ()
     averaged = average_along_z(evidence.score_map.values, volume)
@@ -83,7 +84,7 @@ def find_regions(volume: CTVolume, evidence: Evidence, sop_instance_uids: tuple[
             corner = np.array([run.start + box[0].start, box[1].start, box[2].start])
             place = _Place(np.argwhere(np.isfinite(scores)) + corner, scores)
             regions.append(_describe(volume, evidence, place, sop_instance_uids, decisive=place.score >= decide))
-    return tuple(sorted(regions, key=lambda r: (-r.decisive, -r.score)))
+    return tuple(sorted(regions, key=lambda r: r.rank))
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,28 +111,40 @@ class _Place:
 def assess(volume: CTVolume, evidence: tuple[Evidence, ...], sop_instance_uids: tuple[str, ...]) -> Assessment:
     """Apply the rule to everything the detectors said of one series."""
     maps = [e for e in evidence if e.score_map is not None]
-    regions = tuple(r for e in maps for r in find_regions(volume, e, sop_instance_uids))
+    found = (r for e in maps for r in find_regions(volume, e, sop_instance_uids))
+    regions = tuple(sorted(found, key=lambda r: r.rank))
     findings = tuple(f for e in evidence for f in e.findings)
     score = max((s for e in maps if (s := _highest(volume, e.score_map)) is not None), default=None)
-    return Assessment(*_series_verdict(volume, regions, findings, score, asked=bool(maps)), score, regions)
+    if maps:
+        verdict, reason = _judge_pixels(volume, regions, score)
+    elif evidence:
+        asked = ", ".join(e.detector for e in evidence)
+        verdict, reason = Verdict.NO_EVIDENCE, f"no contradiction found by {asked}; no pixel detector was run"
+    else:
+        verdict, reason = Verdict.INDETERMINATE, "no detector was run"
+    return Assessment(*add_findings(verdict, reason, findings), score, regions)
 
 
-def _series_verdict(
-    volume: CTVolume, regions: tuple[Region, ...], findings: tuple[Finding, ...], score: float | None, *, asked: bool
-) -> tuple[Verdict, str]:
+def add_findings(verdict: Verdict, reason: str, findings: Iterable[Finding]) -> tuple[Verdict, str]:
+    """Verdict and reason once header findings are known too: all that headers may change about a verdict.
+
+    A contradiction makes what is not suspicious indeterminate and gives the reason; nothing else counts.
+    """
+    contradiction = next((f for f in findings if f.confidence is Confidence.CONTRADICTION), None)
+    if contradiction is None or verdict is Verdict.SUSPICIOUS:
+        return verdict, reason
+    return Verdict.INDETERMINATE, f"the headers contradict themselves: {contradiction.title}"
+
+
+def _judge_pixels(volume: CTVolume, regions: tuple[Region, ...], score: float | None) -> tuple[Verdict, str]:
     decisive = [r for r in regions if r.decisive]
-    contradictions = [f for f in findings if f.confidence is Confidence.CONTRADICTION]
     if decisive:
         return Verdict.SUSPICIOUS, f"the pixels look painted in {_count_places(decisive)}"
-    if contradictions:
-        return Verdict.INDETERMINATE, f"the headers contradict themselves: {contradictions[0].title}"
     lone = [run for run in volume.runs if averaged_slices(volume, run) < MIN_RUN_SLICES]
     if any(run.start <= r.slices[0] < run.stop for run in lone for r in regions):
         return Verdict.INDETERMINATE, "unusual texture on single slices; neighbouring slices are needed to decide"
-    if score is None and asked:
+    if score is None:
         return Verdict.INDETERMINATE, "no slice held enough lung to be judged"
-    if not asked:
-        return Verdict.NO_EVIDENCE, "no contradiction in the headers; no pixel detector was run"
     if regions:
         seen = f"unusual texture in {_count_places(regions)}, too weak to decide"
         return Verdict.NO_EVIDENCE, f"{seen}; this does not prove the scan authentic"

@@ -141,5 +141,5 @@ def say_regions(series: SeriesResult) -> str:
 
 
 def order_regions(regions: Sequence[Region]) -> list[tuple[int, Region]]:
-    """Regions with their index, the decisive first, then by falling score."""
-    return sorted(enumerate(regions), key=lambda item: (not item[1].decisive, -item[1].score, item[0]))
+    """Regions by `Region.rank`, each with its index in what was given; pictures are kept under that index."""
+    return sorted(enumerate(regions), key=lambda item: item[1].rank)
