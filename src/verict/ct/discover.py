@@ -54,8 +54,12 @@ class SeriesFiles:
 
 
 @dataclass(frozen=True)
-class Skipped:
-    """Objects left aside, and why. ``counts`` is True where a chest CT could have been judged and was not."""
+class NotExamined:
+    """Objects or a series left aside, and why.
+
+    ``counts`` is False for what never had a verdict to give (scouts, reports, non-chest series), True where
+    a chest CT could not be judged.
+    """
 
     what: str
     reason: str
@@ -70,7 +74,7 @@ class Discovery:
 
     source: str
     series: tuple[SeriesFiles, ...]
-    not_examined: tuple[Skipped, ...]
+    not_examined: tuple[NotExamined, ...]
     failures: tuple[InputError, ...]
 
 
@@ -152,7 +156,7 @@ def _claims_dicom(source: Source) -> bool:
     return PurePosixPath(name).suffix.lower() in DICOM_SUFFIXES and not name.startswith("._")
 
 
-def _skipped_beside(others: list[Source], special: list[str], linked_twice: list[str]) -> list[Skipped]:
+def _skipped_beside(others: list[Source], special: list[str], linked_twice: list[str]) -> list[NotExamined]:
     zips = sum(source.name.lower().endswith(".zip") for source in others)
     beside = (
         (zips, "zip inside", "zips inside", "a zip is opened only when it is named itself"),
@@ -160,10 +164,10 @@ def _skipped_beside(others: list[Source], special: list[str], linked_twice: list
         (len(special), "special file", "special files", f"not a regular file: {', '.join(special[:3])}"),
         (len(linked_twice), "linked folder", "linked folders", f"already entered: {', '.join(linked_twice[:3])}"),
     )
-    return [Skipped(f"{n} {one if n == 1 else many}", reason, n) for n, one, many, reason in beside if n]
+    return [NotExamined(f"{n} {one if n == 1 else many}", reason, n) for n, one, many, reason in beside if n]
 
 
-def _sort_out(instances: Iterable[Instance]) -> tuple[list[SeriesFiles], list[Skipped], list[InputError]]:
+def _sort_out(instances: Iterable[Instance]) -> tuple[list[SeriesFiles], list[NotExamined], list[InputError]]:
     """Split instances into series to read, objects set aside, and CT images whose header is not whole."""
     damaged: list[InputError] = []
     to_group: list[Instance] = []
@@ -181,7 +185,7 @@ def _sort_out(instances: Iterable[Instance]) -> tuple[list[SeriesFiles], list[Sk
         aside[what, reason, instance.series_instance_uid] += 1
         aside_by_uid[instance.series_instance_uid][what] += 1
     series = [_series_of(group, notes, aside_by_uid) for group, notes in group_instances(to_group)]
-    skipped = [Skipped(what, reason, count, uid) for (what, reason, uid), count in aside.items()]
+    skipped = [NotExamined(what, reason, count, uid) for (what, reason, uid), count in aside.items()]
     return series, skipped, damaged
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 import numpy as np
 import pydicom
 
+from verict.ct.discover import NotExamined as NotExamined  # part of the result as it was found
 from verict.ct.volume import Note
 from verict.detect.evidence import Evidence, Finding
 
@@ -94,21 +95,6 @@ class RegionPicture:
     lungs: np.ndarray
     contour: np.ndarray
     pixel_spacing_mm: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class NotExamined:
-    """An object or series left out, and why.
-
-    ``counts`` is False for what never had a verdict to give (scouts, reports, non-chest series), True where
-    a chest CT could not be judged.
-    """
-
-    what: str
-    reason: str
-    files: int = 1
-    series_instance_uid: str = ""
-    counts: bool = False
 
 
 @dataclass(frozen=True)

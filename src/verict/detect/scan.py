@@ -90,7 +90,7 @@ def examine(path: Path | str, options: ScanOptions | None = None, progress: Prog
     detectors = tuple(registry.create(name) for name in options.detectors)
     discovery = find_series(path, progress=lambda done, total: report("looking for series", done, total))
     chosen = _choose(discovery, options.series)
-    skipped = [NotExamined(s.what, s.reason, s.files, s.series_instance_uid, s.counts) for s in discovery.not_examined]
+    skipped = list(discovery.not_examined)
     failures = [_failure(e) for e in discovery.failures]
     results: list[SeriesResult] = []
     fingerprints: list[HeaderFingerprint] = []
