@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from pydicom.uid import UID_dictionary
 
-from verict.ct.instance import MEDIA_DIRECTORY, Instance
+from verict.ct.instance import ENHANCED_CLASSES, MEDIA_DIRECTORY, Instance
 
 
 class Kind(StrEnum):
@@ -22,13 +22,7 @@ class Kind(StrEnum):
     DIRECTORY = "media directory"
 
 
-CT_CLASSES = frozenset(
-    {
-        "1.2.840.10008.5.1.4.1.1.2",  # CT Image Storage
-        "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT Image Storage
-        "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT Image Storage
-    }
-)
+CT_CLASSES = ENHANCED_CLASSES | {"1.2.840.10008.5.1.4.1.1.2"}  # CT Image Storage (PS3.4 B.5)
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # and its multi-frame forms .7.1 to .7.4
 _SCOUT_WORDS = frozenset({"LOCALIZER", "SCOUT", "TOPOGRAM"})
 _REFORMAT_WORDS = frozenset(

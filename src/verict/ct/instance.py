@@ -39,7 +39,12 @@ WANTED = frozenset(
      HIGH_BIT, PIXEL_REPRESENTATION, PADDING_VALUE, PADDING_LIMIT, INTERCEPT, SLOPE, RESCALE_TYPE, MODALITY_LUT}
 )  # fmt: skip
 MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
-ENHANCED_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"})
+ENHANCED_CLASSES = frozenset(
+    {
+        "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT Image Storage
+        "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT Image Storage
+    }
+)
 _LAST_WANTED = MODALITY_LUT
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")

@@ -6,17 +6,13 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
+from verict.ct.classify import CT_CLASSES
 from verict.detect.evidence import Confidence
 from verict.detect.header_rules.rule import Hit, Rule, rule
 from verict.detect.header_rules.table import HeaderTable, is_minority, split_by_value
 
 _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")  # PS3.5 9.1
 _UID_LENGTH = 64  # PS3.5 9.1
-_CT_CLASSES = (  # PS3.4 B.5
-    "1.2.840.10008.5.1.4.1.1.2",
-    "1.2.840.10008.5.1.4.1.1.2.1",
-    "1.2.840.10008.5.1.4.1.1.2.2",
-)
 _LONG_ROOTS = {"1.3.6.1.4.1": 7, "1.2.826.0.1.3680043": 7}  # arcs under which organisations are one level further down
 
 
@@ -97,7 +93,7 @@ def meta_class_mismatch(table: HeaderTable) -> Iterator[Hit]:
 def class_not_ct(table: HeaderTable) -> Iterator[Hit]:
     """SOPClassUID is no CT class though Modality is CT."""
     classes, modality = table.texts("SOPClassUID"), table.texts("Modality")
-    rows = [i for i in range(len(table)) if modality[i] == "CT" and classes[i] and classes[i] not in _CT_CLASSES]
+    rows = [i for i in range(len(table)) if modality[i] == "CT" and classes[i] and classes[i] not in CT_CLASSES]
     if rows:
         yield Hit((table.tag("SOPClassUID", classes[rows[0]], "a CT image storage class"),), table.slices(rows))
 
