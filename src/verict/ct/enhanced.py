@@ -23,6 +23,7 @@ MAX_FRAMES = 20_000  # ten times the longest whole-body acquisition
 PARSE_ERRORS = (ValueError, TypeError, KeyError, AttributeError, IndexError, NotImplementedError, RecursionError,
                 OverflowError, EOFError, OSError, MemoryError, struct.error, InvalidDicomError,
                 BytesLengthException)  # fmt: skip
+"""What pydicom raises on damaged headers, as met on files truncated and damaged at random."""
 
 
 def parse_header(part: Part10, layout: Layout, *, file: str) -> pydicom.Dataset:

@@ -10,18 +10,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pydicom
-from pydicom.errors import InvalidDicomError
 from pydicom.tag import Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
+from verict.ct.enhanced import PARSE_ERRORS
 from verict.errors import InputError, NotDicomError, PixelError
 
 _PIXEL_DATA = 0x7FE00010
 _ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
-# What pydicom raises on damaged files, as met on truncated and bit-flipped ones.
-_READ_ERRORS = (InvalidDicomError, OSError, EOFError, ValueError, TypeError, LookupError, AttributeError,
-                NotImplementedError, RecursionError, OverflowError, struct.error, zlib.error)
+_READ_ERRORS = (*PARSE_ERRORS, zlib.error)
 _TAGS = ["SOPInstanceUID", "Modality", "Manufacturer", "ManufacturerModelName", "PatientID", "SliceThickness",
          "ConvolutionKernel", "InstanceNumber", "ImagePositionPatient", "Rows", "Columns", "BitsAllocated",
          "SamplesPerPixel", "NumberOfFrames"]

@@ -21,6 +21,7 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag, Tag
 
+from verict.ct.enhanced import PARSE_ERRORS
 from verict.ct.volume import CTVolume
 from verict.detect.evidence import TagValue
 
@@ -45,21 +46,6 @@ _BY_SIGN = {"US or SS", "US or SS or OW"}
 _SHOWN = 64
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
 _FOREIGN = re.compile(rb"\x1b\$[()]?[@-Z].*?(?=[\\^=]|\x1b\([BJ]|$)|\x1b\([BJ]", re.DOTALL)  # ISO 2022, PS3.5 6.1.2.5
-_UNREADABLE = (
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    IndexError,
-    NotImplementedError,
-    OverflowError,
-    EOFError,
-    OSError,
-    RecursionError,
-    struct.error,
-    pydicom.errors.BytesLengthException,
-    pydicom.errors.InvalidDicomError,
-)
 
 
 @lru_cache(maxsize=512)
@@ -152,7 +138,7 @@ class HeaderTable:
                     return ()  # pydicom would log its value
                 value = self.rows[row][tag_of(keyword)].value
                 return tuple(item for item in value if isinstance(item, pydicom.Dataset))
-            except _UNREADABLE:
+            except PARSE_ERRORS:
                 return ()
 
     def text_in(self, item: pydicom.Dataset, keyword: str) -> str:
@@ -231,7 +217,7 @@ class HeaderTable:
             if key not in self._parsed:
                 self._parsed[key] = self._read_raw(dataset, element)
             return self._parsed[key]
-        except _UNREADABLE:
+        except PARSE_ERRORS:
             return None
 
     def _read_raw(self, dataset: pydicom.Dataset, element: RawDataElement) -> str:
