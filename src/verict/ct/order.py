@@ -11,14 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from verict.ct.volume import Note
+from verict.ct.volume import GAP_STEPS, Note
 from verict.errors import GeometryError, say_count
 
 SAME_POSITION_MM = 0.01  # writers round positions to 0.001 mm or finer; no CT steps that little
 MAX_COORDINATE_MM = 1e5
 MIN_PIXEL_MM, MAX_PIXEL_MM = 0.01, 20.0  # micro-CT to a very coarse resampling
 COSINE_TOLERANCE = 0.01  # direction cosines further from unit length or a right angle are refused
-GAP_STEPS = 1.5  # as in CTVolume.runs
 TILT_DEG = 0.5  # rounding of positions stays below this
 _EXPORT = "export the series again with its geometry"
 

@@ -11,6 +11,7 @@ import pydicom
 
 from verict.errors import InputError
 
+GAP_STEPS = 1.5  # from here on a step between slices, in usual steps, is a gap
 THICKEST_MM = 10.0  # slices of the chest are reconstructed up to 10 mm thick; a larger step leaves tissue out
 
 
@@ -91,7 +92,7 @@ class CTVolume:
 
     @cached_property
     def runs(self) -> tuple[slice, ...]:
-        """Stretches of slices without a gap: neighbours at most 1.5 usual steps apart.
+        """Stretches of slices without a gap: neighbours at most `GAP_STEPS` usual steps apart.
 
         The usual step is the median step, or SliceThickness if that is less, but never more than
         `THICKEST_MM`. Slices at one and the same position are no neighbours: each stands alone.
@@ -100,7 +101,7 @@ class CTVolume:
         """
         usual_mm = min(self.spacing_mm[0], self.slice_thickness_mm or np.inf, THICKEST_MM)
         steps_mm = np.diff(self.positions_mm)
-        breaks = np.flatnonzero((steps_mm > 1.5 * usual_mm) | (steps_mm <= 0)) + 1
+        breaks = np.flatnonzero((steps_mm > GAP_STEPS * usual_mm) | (steps_mm <= 0)) + 1
         edges = [0, *breaks.tolist(), self.slice_count]
         return tuple(slice(a, b) for a, b in pairwise(edges))
 

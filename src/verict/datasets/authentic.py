@@ -10,6 +10,7 @@ import numpy as np
 import pydicom
 from pydicom.errors import InvalidDicomError
 
+from verict.ct.volume import GAP_STEPS
 from verict.datasets.splits import Scanner, scanner_of
 from verict.datasets.tables import read_table
 from verict.datasets.uci import SiteType
@@ -26,7 +27,7 @@ class AuthenticSeries:
 
     ``patient`` is the published pseudonym: for grouping only, never to be printed beside a verdict.
     ``files`` are ordered along the slice normal. ``is_contiguous``: at least three slices, no two
-    neighbours more than 1.5 usual steps apart (the median step, or SliceThickness if less); False
+    neighbours more than `GAP_STEPS` usual steps apart (the median step, or SliceThickness if less); False
     for the single slices of a sampled series.
     """
 
@@ -146,6 +147,6 @@ def _describe(folder: str, uid: str, slices: list[tuple[float, Path, pydicom.Dat
         scanner=scanner_of(header),
         kernel=kernel if isinstance(kernel, str) else "\\".join(kernel),
         slice_thickness_mm=thickness_mm,
-        is_contiguous=bool(len(steps) >= 2 and steps.min() > 0 and steps.max() <= 1.5 * usual_mm),
+        is_contiguous=bool(len(steps) >= 2 and steps.min() > 0 and steps.max() <= GAP_STEPS * usual_mm),
         files=tuple(file for _, file, _ in slices),
     )
