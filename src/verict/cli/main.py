@@ -18,7 +18,7 @@ app = typer.Typer(
 )
 
 
-def _show_version(asked: bool) -> None: 
+def _show_version(asked: bool) -> None:
     if asked:
         typer.echo(f"verict {__version__}")
         raise typer.Exit

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from verict.detect import registry
 from verict.detect.result import Failure, ScanResult
-from verict.errors import InputError, OutputError, UsageError, VerictError, did_you_mean, say_count
+from verict.errors import InputError, OutputError, UsageError, VerictError, say_count
 from verict.provenance import collect_provenance
 from verict.report.anonymise import anonymise_result, name_study
 from verict.report.html import to_html
@@ -144,8 +144,7 @@ def _choose_options(
     from verict.detect.scan import ScanOptions  # brings in onnxruntime, which --help can do without
 
     for name in detectors or ():
-        if name not in registry.names():
-            raise UsageError(f"no detector named {name!r}", next_step=did_you_mean(name, registry.names()))
+        registry.check_name(name)
     chosen = tuple(dict.fromkeys(detectors or registry.DEFAULT))
     return ScanOptions(detectors=chosen, series=series, workers=workers, pictures=pictures)
 

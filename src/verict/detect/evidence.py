@@ -63,10 +63,6 @@ class ScoreMap:
     stride_px: int
     origin_px: float
 
-    def cell_of(self, y: float, x: float) -> tuple[float, float]:
-        """Fractional (row, column) of the map at pixel (y, x)."""
-        return (y - self.origin_px) / self.stride_px, (x - self.origin_px) / self.stride_px
-
     def pixel_of(self, row: float, column: float) -> tuple[float, float]:
         """Pixel (y, x) at fractional (row, column) of the map."""
         return self.origin_px + row * self.stride_px, self.origin_px + column * self.stride_px

@@ -20,8 +20,8 @@ def names() -> tuple[str, ...]:
     return tuple(_CLASSES)
 
 
-def create(name: str) -> Detector:
-    """A detector by its name.
+def check_name(name: str) -> None:
+    """Refuse a name that no detector has, without loading any.
 
     Raises
     ------
@@ -30,5 +30,16 @@ def create(name: str) -> Detector:
     """
     if name not in _CLASSES:
         raise UsageError(f"no detector named {name!r}", next_step=did_you_mean(name, _CLASSES))
+
+
+def create(name: str) -> Detector:
+    """A detector by its name.
+
+    Raises
+    ------
+    UsageError
+        If no detector has that name.
+    """
+    check_name(name)
     module, _, cls = _CLASSES[name].partition(":")
     return getattr(import_module(module), cls)()
