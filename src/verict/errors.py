@@ -65,8 +65,7 @@ class VerictError(Exception):
             parts.append(f"expected {self.expected}")
         if self.next_step:
             parts.append(self.next_step)
-        text = "; ".join(parts)
-        return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+        return printable("; ".join(parts))
 
     def as_dict(self) -> dict[str, str | None]:
         """The parts of the message under their names, for JSON."""
@@ -139,6 +138,15 @@ def say_count(count: int, one: str, many: str = "") -> str:
     ('1 slice', '0 series')
     """
     return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def printable(text: object) -> str:
+    r"""The text on one line, each control, format or surrogate character escaped.
+
+    >>> printable("a\x1b[2J\udce9\u202eb")
+    'a\\x1b[2J\\udce9\\u202eb'
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
 
 
 def _shorten(text: str, limit: int = 160) -> str:

@@ -68,9 +68,22 @@ def test_missing_argument_is_usage():
 
 
 def test_report_that_cannot_be_written(tmp_path):
-    result = run(build_collection(tmp_path), "--json", tmp_path / "none" / "report.json")
+    file = tmp_path / "none" / "report.json"
+    result = run(build_collection(tmp_path), "--json", file)
     assert result.exit_code == 1
-    assert "the report cannot be written" in result.stderr
+    assert f"verict: {file}: its folder does not exist" in result.stderr
+    assert result.stdout == "", "told before the long work"
+
+
+def test_a_former_report_is_replaced_and_a_label_table_is_not(tmp_path):
+    build_collection(tmp_path)
+    file = tmp_path / "report.json"
+    assert [run(tmp_path, "--json", file).exit_code for _ in range(2)] == [0, 0]
+    (table,) = tmp_path.rglob("labels_exp1.csv")
+    before = table.read_bytes()
+    result = run(tmp_path, "--json", table)
+    assert (result.exit_code, table.read_bytes()) == (1, before)
+    assert "would replace an input" in result.stderr
 
 
 def test_names_that_cannot_be_shown_are_escaped(tmp_path):

@@ -15,7 +15,8 @@ from rich.table import Table
 
 from verict.datasets.check import TITLES, CheckReport, Code, Severity, check_collection
 from verict.datasets.uci import SiteType
-from verict.errors import OutputError, UsageError, VerictError
+from verict.errors import UsageError, VerictError, printable, say_count
+from verict.report.output import check_output_file, write_text
 
 app = typer.Typer(help="Labelled collections: check them before use.", no_args_is_help=True)
 
@@ -40,15 +41,18 @@ def check(
     1 damage, 2 usage.
     """
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    to_stdout = str(json_file) == "-"
     try:
+        if json_file is not None and not to_stdout:
+            check_output_file(json_file, [folder])
         report = _run(folder, errors)
         text = json.dumps(report.as_dict(), indent=2) + "\n"
-        if json_file is None or str(json_file) != "-":
-            print_report(report, Console(highlight=False, soft_wrap=True))
-        else:
+        if to_stdout:
             typer.echo(text, nl=False)
-        if json_file is not None and str(json_file) != "-":
-            _write(json_file, text)
+        else:
+            print_report(report, Console(highlight=False, soft_wrap=True))
+        if json_file is not None and not to_stdout:
+            write_text(json_file, text)
     except UsageError as error:
         errors.print(_plain(f"verict: {error}"))
         raise typer.Exit(2) from None
@@ -75,8 +79,8 @@ def print_report(report: CheckReport, console: Console) -> None:
                     console.print(_plain(f"    {message}"))
                 if len(found) > SHOWN:
                     console.print(f"    and {len(found) - SHOWN} more (--json lists all)")
-    damage = len(report.of(Severity.DAMAGE))
-    console.print("sound" if report.is_sound else f"damaged: {damage} {'defect' if damage == 1 else 'defects'}")
+    damage = report.of(Severity.DAMAGE)
+    console.print(f"damaged: {say_count(len(damage), 'defect')}" if damage else "sound")
 
 
 def _run(folder: Path, errors: Console) -> CheckReport:
@@ -111,11 +115,4 @@ def _count_table(report: CheckReport) -> Table:
 
 def _plain(text: str) -> str:
     """Text for the console: no markup, characters that cannot be shown escaped."""
-    return escape("".join(c if c.isprintable() else repr(c)[1:-1] for c in text))
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError("the report cannot be written", file=file, found=error.strerror) from error
+    return escape(printable(text))

@@ -13,7 +13,7 @@ from typing import Self
 
 from verict.errors import OutputError
 
-_OWN_MARKS = (b'"schema": "verict.scan/', b'<meta name="generator" content="verict')
+_OWN_MARKS = (b'"schema": "verict.', b'<meta name="generator" content="verict')
 _DICM_AT = 128  # PS3.10 7.1: the preamble is 128 bytes, then "DICM"
 
 

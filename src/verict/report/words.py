@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from verict.detect.evidence import Confidence, Finding
 from verict.detect.result import Region, ScanResult, SeriesResult, Verdict
-from verict.errors import say_count as say_count  # the reports' words count as the messages do
+from verict.errors import printable as printable  # the reports' words escape and count as the messages do
+from verict.errors import say_count as say_count
 
 VERDICT_TITLE = {
     Verdict.NO_EVIDENCE: "No evidence of tampering found; this is no proof of authenticity",
@@ -70,15 +71,6 @@ def study_title(result: ScanResult) -> str:
     if result.exit_code == 11 and not result.series:
         return NOTHING_EXAMINED
     return STUDY_TITLE[result.exit_code]
-
-
-def printable(text: object) -> str:
-    r"""The text on one line, each control, format or surrogate character escaped.
-
-    >>> printable("a\x1b[2J\udce9\u202eb")
-    'a\\x1b[2J\\udce9\\u202eb'
-    """
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
 
 
 def say_number(value: object, digits: int = 2) -> str:
