@@ -23,18 +23,14 @@ _READERS = 4  # headers are short: reading waits for the disk, parsing for the i
 
 @dataclass(frozen=True)
 class SeriesFiles:
-    """One series to be read: its files and what discovery already saw.
+    """One axial CT series to be read: its files and what discovery already saw.
 
     Parameters
     ----------
     series_instance_uid, study_instance_uid
         As in the headers; "" where missing.
-    modality
-        As in the headers.
     label
         The folder it lies in, relative to what was asked for.
-    kind
-        `Kind.AXIAL_CT` in everything `find_series` returns for reading.
     chest
         False where the headers name another body part; whether there is lung only the pixels say.
     items
@@ -45,9 +41,7 @@ class SeriesFiles:
 
     series_instance_uid: str
     study_instance_uid: str
-    modality: str
     label: str
-    kind: Kind
     chest: bool
     items: tuple[Instance, ...]
     notes: tuple[Note, ...] = ()
@@ -221,9 +215,7 @@ def _series_of(items: list[Instance], notes: tuple[Note, ...], aside_by_uid: dic
     return SeriesFiles(
         series_instance_uid=first.series_instance_uid,
         study_instance_uid=first.study_instance_uid,
-        modality=first.modality,
         label=folders[0],
-        kind=Kind.AXIAL_CT,
         chest=is_chest(first),
         items=tuple(items),
         notes=tuple(all_notes),
