@@ -20,6 +20,7 @@ FLOORS = {
     "errors": 0,
     "provenance": 0,
     "statistics": 0,
+    "documents": 0,
     "ct": 1,
     "custody": 2,
     "datasets": 2,

@@ -43,7 +43,7 @@ def test_clopper_pearson(hits, n, low, high):
 
 
 def test_rate_of_nothing_has_an_upper_bound():
-    figure = rate_per_unit(np.zeros(100), ["a"] * 100)
+    figure = rate_per_unit(np.zeros(1000), [str(i // 10) for i in range(1000)])
     assert figure.value == 0.0
     assert figure.high == pytest.approx(0.0369, abs=1e-4)
 

@@ -23,9 +23,10 @@ class Figure:
 
     def as_dict(self) -> dict[str, float | int | list[float] | None]:
         """``value``, ``interval`` (low, high) and ``n``, rounded to four digits."""
-        if self.value is None or self.low is None or self.high is None:
-            return {"value": None, "interval": None, "n": self.n}
-        return {"value": round(self.value, 4), "interval": [round(self.low, 4), round(self.high, 4)], "n": self.n}
+        interval = None
+        if self.low is not None and self.high is not None:
+            interval = [round(self.low, 4), round(self.high, 4)]
+        return {"value": None if self.value is None else round(self.value, 4), "interval": interval, "n": self.n}
 
 
 def area_under_curve(positive: np.ndarray, negative: np.ndarray) -> float:
@@ -84,13 +85,15 @@ def share_of_count(hits: int, n: int) -> Figure:
 def rate_per_unit(counts: np.ndarray, patients: Sequence[str], *, seed: int = 0) -> Figure:
     """Mean count per unit (e.g. false marks per slice), interval from a bootstrap over patients.
 
-    Where nothing was counted at all the upper end is the exact Poisson bound of 3.69 events (two-sided 95 %).
+    Where nothing was counted at all the upper end is the exact Poisson bound of 3.69 events (two-sided 95 %)
+    over the number of patients: units of one patient are not independent.
     """
     counts = np.asarray(counts, dtype=np.float64)
     if not len(counts):
         return Figure(None, None, None, 0)
     if counts.sum() == 0:
-        return Figure(0.0, 0.0, float(stats.chi2.ppf((1 + LEVEL) / 2, 2) / 2 / len(counts)), len(counts))
+        bound = float(stats.chi2.ppf((1 + LEVEL) / 2, 2) / 2 / len(set(patients)))
+        return Figure(0.0, 0.0, bound, len(counts))
     names, owner = np.unique(np.asarray(patients), return_inverse=True)
     totals, sizes = np.bincount(owner, counts), np.bincount(owner)
     rng = np.random.default_rng(seed)

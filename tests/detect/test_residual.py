@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 
-from verict.detect.spectrum_features import median_3x3
+from verict.detect.residual import median_3x3
 
 
 @given(

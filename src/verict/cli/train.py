@@ -39,7 +39,7 @@ def spectrum(
                 lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
             )
     except VerictError as error:
-        typer.echo(f"error: {error.one_line()}", err=True)
+        typer.echo(f"verict train: {error.one_line()}", err=True)
         raise typer.Exit(1) from error
     _print_figures(card)
 

@@ -31,6 +31,24 @@ class Model:
         """The thresholds fitted on authentic scans."""
         return self.card["calibration"]
 
+    def require_width(self, features: int) -> None:
+        """Refuse a model that was fitted on another number of features.
+
+        Raises
+        ------
+        ModelError
+            If the weights take another number than ``features``.
+        """
+        width = self.session.get_inputs()[0].shape[1]
+        if width != features:
+            raise ModelError(
+                "the weights were fitted on other features than this version computes",
+                file=f"{self.card['id']}.onnx",
+                found=f"{width} features",
+                expected=str(features),
+                next_step="reinstall verict, or train it again",
+            )
+
     def score(self, features: np.ndarray) -> np.ndarray:
         """(n,) float32 scores of (n, features) float32 inputs; higher = more suspicious."""
         if not len(features):

@@ -7,8 +7,8 @@ import numpy as np
 from verict.ct.lungs import LungRegion
 from verict.ct.volume import CTVolume
 from verict.detect.evidence import Evidence, ScoreMap
+from verict.detect.residual import median_3x3
 from verict.detect.result import Region, RegionPicture
-from verict.detect.spectrum_features import median_3x3
 
 MOST_PICTURES = 8
 

@@ -12,7 +12,7 @@ from verict.ct.lungs import LungRegion
 from verict.ct.volume import CTVolume, Note
 from verict.detect.evidence import Evidence, Needs, ScoreMap
 from verict.detect.model import Model, load_model
-from verict.detect.spectrum_features import ORIGIN_PX, STRIDE_PX, grid_shape, slice_features
+from verict.detect.spectrum_features import FEATURE_COUNT, ORIGIN_PX, STRIDE_PX, grid_shape, slice_features
 from verict.errors import say_count
 
 SMOOTHING_CELLS = 0.6  # sigma of the average over neighbouring windows, which overlap by three quarters
@@ -40,6 +40,7 @@ class SpectrumDetector:
     def examine(self, volume: CTVolume, lungs: LungRegion | None, *, workers: int | None = None) -> Evidence:
         """Score every window of the lungs. See `Detector.examine`."""
         model = self.model or load_model(self.name)
+        model.require_width(FEATURE_COUNT)
         mask = np.zeros_like(volume.hu, dtype=bool) if lungs is None else lungs.mask
         spacing_mm = volume.spacing_mm[1:]
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
 from verict import __version__
+from verict.detect import block_power, window_power
+from verict.detect import spectrum_features as sf
 from verict.detect.model import CARD_SCHEMA
-from verict.detect.spectrum_features import (
-    AIR_HU,
-    CEILINGS_HU,
-    FEATURE_COUNT,
-    PAINTED_HALF_SIDE_MM,
-    RING_WIDTH_MM,
-    STRIDE_PX,
-    WINDOW_PX,
-)
 from verict.provenance import sha256_of
 from verict.training.samples import Sample
+
+LEDGER = "real_fakes_ledger.csv"
+LEDGER_FIGURES = ("auc_fb", "found_fb", "auc_fm", "found_fm", "false_marks_per_slice")
 
 
 def write_card(
@@ -35,18 +33,20 @@ def write_card(
         "version": __version__,
         "sha256": sha256_of(out / "spectrum.onnx"),
         "input": {
-            "features": FEATURE_COUNT,
-            "window_px": WINDOW_PX,
-            "stride_px": STRIDE_PX,
-            "clip_hu": [[AIR_HU, top] for top in CEILINGS_HU],
-            "ring_mm": [f"{PAINTED_HALF_SIDE_MM} + half a window's diagonal", RING_WIDTH_MM],
+            "features": sf.FEATURE_COUNT,
+            "window_px": window_power.WINDOW_PX,
+            "block_px": block_power.BLOCK_PX,
+            "stride_px": sf.STRIDE_PX,
+            "clip_hu": [block_power.AIR_HU, block_power.CEILING_HU],
+            "ring_mm": [f"{sf.PAINTED_HALF_SIDE_MM} + half a window's diagonal", sf.RING_WIDTH_MM],
             "axes": "(z, y, x)",
         },
-        "output": "log odds of paint, higher = more suspicious",
+        "output": "uncalibrated score on a scale of log odds, higher = more suspicious",
         "calibration": thresholds,
         "training": {
             "data": _counts(samples),
-            "split": "folds by patient; no fold's model or threshold saw its patients or their scanner models",
+            "split": "folds by patient (real fakes by uuid; two may be one patient); authentic scans also by scanner "
+            "model; the scanners of the real fakes are unknown and may be among those trained on",
             "recipe": recipe,
             "command": "verict train spectrum --data ../shared/data",
         },
@@ -59,6 +59,19 @@ def write_card(
     }
     (out / "spectrum.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     return card
+
+
+def append_ledger(out: Path, card: dict) -> None:
+    """Add a line to ``real_fakes_ledger.csv``: every look at the real fakes is kept, so none is lucky unseen."""
+    ledger = out / LEDGER
+    figures = {row["name"]: row["value"] for row in card["figures"]}
+    is_new = not ledger.exists()
+    with ledger.open("a", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        if is_new:
+            writer.writerow(["utc", "weights_sha256", *LEDGER_FIGURES, "what"])
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        writer.writerow([now, card["sha256"][:16], *(figures.get(name) for name in LEDGER_FIGURES), "train spectrum"])
 
 
 def _counts(samples: list[Sample]) -> dict[str, dict[str, int]]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from verict.errors import MissingExtraError
 
+EXPERTS = (1, 2)  # removal, injection
 CLIP = 6.0  # standard deviations beyond which a feature says no more
 
 
@@ -19,18 +20,18 @@ class NetworkRecipe:
 
     hidden: int = 48
     members: int = 3
-    epochs: int = 25
+    epochs: int = 20
     alpha: float = 0.1
-    learning_rate: float = 1e-3
-    batch: int = 256
+    learning_rate: float = 3e-3
+    batch: int = 1024
 
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """One hidden layer; the members of the ensemble stand side by side in it.
+    """Experts for removals and for injections; the members of each stand side by side in one hidden layer.
 
     ``mean`` and ``scale`` (features,), ``hidden`` (features, units), ``hidden_bias`` (units,), ``out``
-    (units, 1), ``out_bias`` (1,), all float32.
+    (units, experts), ``out_bias`` (experts,), all float32.
     """
 
     mean: np.ndarray
@@ -41,20 +42,41 @@ class Network:
     out_bias: np.ndarray
 
     def score(self, features: np.ndarray) -> np.ndarray:
-        """(n,) float32 mean log odds of (n, features); higher = more suspicious."""
+        """(n,) float32 highest log odds of any expert for (n, features); higher = more suspicious."""
         scaled = np.clip((features - self.mean) / self.scale, -CLIP, CLIP)
         units = np.maximum(scaled @ self.hidden + self.hidden_bias, 0)
-        return (units @ self.out + self.out_bias)[:, 0]
+        return (units @ self.out + self.out_bias).max(axis=1)
 
 
-def fit_network(features: np.ndarray, painted: np.ndarray, recipe: NetworkRecipe, seed: int) -> Network:
-    """Fit on (n, features) float32 windows and (n,) bool labels.
+def fit_network(features: np.ndarray, paint: np.ndarray, recipe: NetworkRecipe, seed: int) -> Network:
+    """Fit on (n, features) float32 windows and (n,) int labels: 0 clean, 1 removal, 2 injection.
+
+    Each expert tells its own paint from clean windows and does not see the other's.
 
     Raises
     ------
     MissingExtraError
         If scikit-learn is not installed.
     """
+    mean = features.mean(axis=0)
+    scale = np.maximum(features.std(axis=0), 1e-3)
+    scaled = np.clip((features - mean) / scale, -CLIP, CLIP)
+    hidden, hidden_bias, out, out_bias = [], [], [], []
+    for expert in EXPERTS:
+        chosen = np.isin(paint, (0, expert))
+        members = _fit_members(scaled[chosen], paint[chosen] == expert, recipe, seed)
+        for member in members:
+            hidden.append(member.coefs_[0])
+            hidden_bias.append(member.intercepts_[0])
+            column = np.zeros((recipe.hidden, len(EXPERTS)))
+            column[:, EXPERTS.index(expert)] = member.coefs_[1][:, 0] / len(members)
+            out.append(column)
+        out_bias.append(np.mean([member.intercepts_[1] for member in members]))
+    arrays = mean, scale, np.hstack(hidden), np.concatenate(hidden_bias), np.vstack(out), np.array(out_bias)
+    return Network(*(a.astype(np.float32) for a in arrays))
+
+
+def _fit_members(scaled: np.ndarray, painted: np.ndarray, recipe: NetworkRecipe, seed: int) -> list:
     try:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.neural_network import MLPClassifier
@@ -62,9 +84,6 @@ def fit_network(features: np.ndarray, painted: np.ndarray, recipe: NetworkRecipe
         raise MissingExtraError(
             "training needs scikit-learn", next_step="install it with: pip install 'verict[train]'"
         ) from error
-    mean = features.mean(axis=0)
-    scale = np.maximum(features.std(axis=0), 1e-3)
-    scaled = np.clip((features - mean) / scale, -CLIP, CLIP)
     members = []
     for member in range(recipe.members):
         model = MLPClassifier(
@@ -78,15 +97,7 @@ def fit_network(features: np.ndarray, painted: np.ndarray, recipe: NetworkRecipe
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a fixed number of passes is the recipe
             members.append(model.fit(scaled, painted))
-    single = np.float32
-    return Network(
-        mean.astype(single),
-        scale.astype(single),
-        np.concatenate([m.coefs_[0] for m in members], axis=1).astype(single),
-        np.concatenate([m.intercepts_[0] for m in members]).astype(single),
-        (np.concatenate([m.coefs_[1] for m in members]) / len(members)).astype(single),
-        np.mean([m.intercepts_[1] for m in members], axis=0).astype(single),
-    )
+    return members
 
 
 def write_onnx(network: Network, path: Path) -> None:
@@ -119,7 +130,8 @@ def write_onnx(network: Network, path: Path) -> None:
         helper.make_node("Clip", ["scaled", "low", "high"], ["clipped"]),
         helper.make_node("Gemm", ["clipped", "hidden", "hidden_bias"], ["summed"]),
         helper.make_node("Relu", ["summed"], ["units"]),
-        helper.make_node("Gemm", ["units", "out", "out_bias"], ["score"]),
+        helper.make_node("Gemm", ["units", "out", "out_bias"], ["experts"]),
+        helper.make_node("ReduceMax", ["experts"], ["score"], axes=[1], keepdims=1),
     ]
     graph = helper.make_graph(
         nodes,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 
 from verict.ct.discover import find_series
 from verict.ct.lungs import LungRegion, find_lungs
@@ -23,7 +24,10 @@ from verict.errors import DatasetError
 from verict.tamper.repaint import ForgeryKind, RepaintConfig, TouchUp, repaint_slice
 
 CLEAN_MM = 48.0  # windows at least this far from every label are untouched (see datasets.sites)
-AUTHENTIC, REAL_FAKES = "authentic", "ctgan"
+NEITHER_MM = 20.0  # windows between this and CLEAN_MM of a label are not trained on
+NOWHERE = np.empty((0, 2))
+LONG_SERIES_SHARE = 3.0  # draws of a whole series for each of a scan of few slices
+AUTHENTIC, REAL_FAKES, FORGED, VARIED = "authentic", "ctgan", "forged", "varied"
 
 Progress = Callable[[str, int, int], None]
 
@@ -42,8 +46,8 @@ class Place:
 class Sample:
     """One slice: whose it is, its windows' features, and how far each window is from what was painted.
 
-    ``painted_mm`` (n,) is the distance of each window's centre to the nearest label in mm (inf without
-    any), ``places`` what the location protocol scores, ``touch_up`` and ``kind`` what a simulated forgery
+    ``painted_mm`` (n,) is the distance of each window's centre to the nearest paint of this slice in mm (inf
+    without any), ``places`` what the location protocol scores, ``touch_up`` and ``kind`` what a simulated forgery
     is, "" otherwise.
     """
 
@@ -59,6 +63,13 @@ class Sample:
     places: tuple[Place, ...] = ()
     touch_up: str = ""
     kind: str = ""
+
+
+    @property
+    def paint(self) -> int:
+        """What was painted here: 0 nothing, 1 a removal, 2 an injection."""
+        kinds = {place.kind for place in self.places}
+        return 1 if kinds & {"FB", "remove"} else 2 if kinds & {"FM", "inject"} else 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,8 +141,9 @@ def untouched_and_labelled(scans: list[Scan], seed: int, progress: Progress) -> 
 def _sample_slice(scan: Scan, z: int, seed: int) -> Sample:
     hu, mask, spacing = scan.volume.hu[z], scan.lungs.mask[z], scan.volume.spacing_mm[1:]
     features = slice_features(hu, mask, spacing)
-    near = scan.avoid_mm.get(z, np.empty((0, 2)))
+    near = scan.avoid_mm.get(z, NOWHERE)
     places = scan.labels.get(z, ())
+    painted = np.array([(p.y * spacing[0], p.x * spacing[1]) for p in places]).reshape(-1, 2)
     number = int(scan.volume.headers[z].get("InstanceNumber") or z)
     chosen = choose_negative_sites(hu, mask, spacing, near, site_rng(seed, scan.patient, number))
     places = (*places, *(Place(str(s.kind), s.y, s.x) for s in chosen))
@@ -146,9 +158,14 @@ def _sample_slice(scan: Scan, z: int, seed: int) -> Sample:
         z=z,
         spacing_mm=spacing,
         features=features,
-        painted_mm=distance_mm(features, near, spacing),
+        painted_mm=_neither_side(distance_mm(features, painted, spacing), distance_mm(features, near, spacing)),
         places=places,
     )
+
+
+def _neither_side(own_mm: np.ndarray, other_mm: np.ndarray) -> np.ndarray:
+    """Distances to what was painted here; windows nearer to a label of another slice count as neither side."""
+    return np.where(other_mm < np.minimum(own_mm, CLEAN_MM), np.clip(other_mm, NEITHER_MM, CLEAN_MM - 1), own_mm)
 
 
 def _blurred_centres(hu: np.ndarray, places: tuple[Place, ...], sigma_px: float = 2.5) -> list[float]:
@@ -175,55 +192,79 @@ def distance_mm(features: SliceFeatures, points_mm: np.ndarray, spacing_mm: tupl
 def simulate_forgeries(scans: list[Scan], count: int, seed: int, progress: Progress) -> list[Sample]:
     """Forge single slices of untouched scans, and untouched parts of the real fakes' slices.
 
-    Every scan gives about the same number (scans of one folder of single slices share theirs), so that no
-    scanner dominates. Paint, noise law, blend window and footprint are drawn at random.
+    A long series gives three times what a scan of few slices gives. Paint, noise law, blend window and
+    footprint are drawn at random; half the slices are first shown as by another scanner.
     """
-    rng = np.random.default_rng(seed)
-    volumes = [s for s in scans if s.volume.slice_count > 3]
-    singles = [s for s in scans if s.volume.slice_count <= 3 and s.lungs.any_found]
-    share = np.array([3.0] * len(volumes) + [1.0] * len(singles))
+    return _simulate(scans, count, seed, "simulating forgeries", progress, forge=True)
+
+
+def simulate_scanners(scans: list[Scan], count: int, seed: int, progress: Progress) -> list[Sample]:
+    """Untouched slices shown as by another scanner, see `vary_scanner`."""
+    return _simulate(scans, count, seed, "simulating scanners", progress, forge=False)
+
+
+def _simulate(
+    scans: list[Scan], count: int, seed: int, what: str, progress: Progress, *, forge: bool
+) -> list[Sample]:
+    rng = np.random.default_rng([seed, forge])
+    pool = [s for s in scans if s.lungs.any_found]
+    share = np.array([LONG_SERIES_SHARE if s.volume.slice_count > 3 else 1.0 for s in pool])
     order = rng.choice(len(share), size=count, p=share / share.sum())
-    pool = [*volumes, *singles]
-    jobs = [(pool[i], int(s)) for i, s in zip(order, rng.integers(2**31, size=count), strict=True)]
-    made = _in_parallel(lambda job: _forge_slice(*job), jobs, "simulating forgeries", progress)
+    jobs = [(pool[i], int(s), forge) for i, s in zip(order, rng.integers(2**31, size=count), strict=True)]
+    made = _in_parallel(lambda job: _simulate_slice(*job), jobs, what, progress)
     return [sample for sample in made if sample is not None]
 
 
+def vary_scanner(hu: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(y, x) int16 slice as another kernel and dose might have shown it: filtered, with more correlated noise.
+
+    Widens the few scanners at hand; nothing is painted.
+    """
+    image = hu.astype(np.float32)
+    image += rng.uniform(-0.8, 1.2) * (image - ndimage.gaussian_filter(image, rng.uniform(0.5, 1.2)))
+    noise = ndimage.gaussian_filter(rng.standard_normal(hu.shape, np.float32), rng.uniform(0.4, 1.1, 2))
+    image += noise * (rng.uniform(0, 25) / float(noise.std()))
+    return np.clip(np.rint(image), -3024, 3071).astype(np.int16)
+
+
 def draw_config(rng: np.random.Generator, touch_up: TouchUp, shape: tuple[int, int]) -> RepaintConfig:
-    """A forger's settings at random, around what CT-GAN takes."""
+    """A forger's settings at random around what CT-GAN takes; noise law and zoom as CT-GAN's half of the time."""
+    as_published = rng.random() < 0.5
+    noise_hu, zoom = rng.uniform(12, 45), rng.uniform(0.7, 1.7)  # zoom: CT-GAN's formula gives 0.8 to 1.6 on lungs
     return RepaintConfig(
         touch_up=touch_up,
         cube_mm=rng.uniform(28, 36),
         hole_mm=rng.uniform(16, 24),
         touch_up_factor=rng.uniform(1.15, 1.5),
         nodule_mm=rng.uniform(5, 18),
-        nodule_hu=rng.uniform(-400, 80),
+        nodule_hu=rng.uniform(-100, 80) if rng.random() < 0.7 else rng.uniform(-500, -100),
         texture_part=rng.uniform(0.2, 1.2),
-        noise_hu=rng.uniform(12, 45),
-        zoom=rng.uniform(1.1, 2.2),
+        noise_hu=None if as_published else noise_hu,
+        zoom=None if as_published else zoom,
         copy_from_zyx=(0, int(shape[0] * rng.uniform(0.35, 0.65)), int(shape[1] * rng.uniform(0.2, 0.8))),
         bell_power=rng.uniform(2, 30),
     )
 
 
-def _forge_slice(scan: Scan, seed: int) -> Sample | None:
+def _simulate_slice(scan: Scan, seed: int, forge: bool) -> Sample | None:
     rng = np.random.default_rng(seed)
     z = int(rng.choice(np.flatnonzero(scan.lungs.found)))
     hu, mask, spacing = scan.volume.hu[z], scan.lungs.mask[z], scan.volume.spacing_mm[1:]
-    place = _far_place(mask, spacing, scan.avoid_mm.get(z, np.empty((0, 2))), rng)
-    if place is None:
-        return None
-    kind = ForgeryKind(rng.choice(list(ForgeryKind)))
-    touch_up = TouchUp(rng.choice(list(TouchUp)))
-    offset_mm = rng.uniform(0, 20) if kind is ForgeryKind.REMOVE and touch_up is not TouchUp.NONE else 0.0
-    config = draw_config(rng, touch_up, hu.shape)
-    forged, _ = repaint_slice(hu, spacing, place, kind=kind, rng=rng, config=config, offset_mm=offset_mm)
-    features = slice_features(forged, mask, spacing)
-    painted = np.array([[place[0] * spacing[0], place[1] * spacing[1]]])
-    known = np.concatenate([painted, scan.avoid_mm.get(z, np.empty((0, 2)))])
-    to_any, to_own = distance_mm(features, known, spacing), distance_mm(features, painted, spacing)
+    avoid = scan.avoid_mm.get(z, NOWHERE)
+    if not forge or rng.random() < 0.5:
+        hu = vary_scanner(hu, rng)
+    places: tuple[Place, ...] = ()
+    kind, touch_up, painted = "", "", NOWHERE
+    if forge:
+        place = _far_place(mask, spacing, avoid, rng)
+        if place is None:
+            return None
+        kind, touch_up = ForgeryKind(rng.choice(list(ForgeryKind))), TouchUp(rng.choice(list(TouchUp)))
+        hu = _forge_slice(hu, spacing, place, kind, touch_up, rng)
+        places, painted = (Place(str(kind), *place),), np.array([[place[0] * spacing[0], place[1] * spacing[1]]])
+    features = slice_features(hu, mask, spacing)
     return Sample(
-        source="simulated",
+        source=FORGED if forge else VARIED,
         folder=scan.folder,
         patient=scan.patient,
         scanner=scan.scanner,
@@ -231,11 +272,24 @@ def _forge_slice(scan: Scan, seed: int) -> Sample | None:
         z=z,
         spacing_mm=spacing,
         features=features,
-        painted_mm=np.where(to_any < to_own, np.clip(to_any, 20, 40), to_own),  # real labels: neither side
-        places=(Place(str(kind), *place),),
+        painted_mm=_neither_side(distance_mm(features, painted, spacing), distance_mm(features, avoid, spacing)),
+        places=places,
         touch_up=str(touch_up),
         kind=str(kind),
     )
+
+
+def _forge_slice(
+    hu: np.ndarray,
+    spacing_mm: tuple[float, float],
+    place: tuple[int, int],
+    kind: ForgeryKind,
+    touch_up: TouchUp,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    offset_mm = rng.uniform(0, 20) if kind is ForgeryKind.REMOVE and touch_up is not TouchUp.NONE else 0.0
+    config = draw_config(rng, touch_up, hu.shape)
+    return repaint_slice(hu, spacing_mm, place, kind=kind, rng=rng, config=config, offset_mm=offset_mm)[0]
 
 
 def _far_place(

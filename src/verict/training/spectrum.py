@@ -1,31 +1,36 @@
 """Fits the spectrum detector, measures it on patients and scanners it never saw, and writes its card.
 
-Everything is cross-fitted: folds are dealt by patient; a fold's model sees no patient of that fold and no
-scanner model it may share with an authentic scan of that fold; the thresholds that judge a fold are fitted
-on maps of other folds' authentic scans, by models that saw neither. The shipped model is then fitted on
-everything, its thresholds on all out-of-fold maps.
+Everything is cross-fitted: folds are dealt by patient (for the real fakes by uuid, of which two may be one
+patient); a fold's model sees no patient of that fold and no authentic scan of a scanner model that one of that
+fold may share. The scanners of the real fakes are unknown and may be among those trained on. The thresholds
+that judge a fold are fitted on maps of other folds' authentic scans, by models that saw neither. The shipped
+model is then fitted on everything, its thresholds on all out-of-fold maps; it was not itself measured.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from verict.datasets.splits import grouped_folds, unseen_by
 from verict.detect.spectrum import smooth_map
-from verict.training.card import write_card
+from verict.training.card import append_ledger, write_card
 from verict.training.figures import Judged, measure
+from verict.training.forged_series import measure_forged_series
 from verict.training.network import Network, NetworkRecipe, fit_network, write_onnx
 from verict.training.samples import (
     AUTHENTIC,
     CLEAN_MM,
+    FORGED,
+    REAL_FAKES,
     Progress,
     Sample,
     Scan,
     load_scans,
     simulate_forgeries,
+    simulate_scanners,
     untouched_and_labelled,
 )
 from verict.training.thresholds import Goals, assemble_maps, fit_thresholds
@@ -39,14 +44,18 @@ class SpectrumRecipe:
     ----------
     seed
         Fixes simulation, sampling and initialisation.
-    simulated
-        Forged slices.
+    forged, varied
+        Simulated forgeries, and untouched slices shown as by another scanner.
     painted_mm
         Windows centred this close to a painted place are painted.
     clean_windows
         Untouched windows drawn from each authentic slice; singles give three times as many.
     far_windows
         Untouched windows drawn from each slice that holds a forgery.
+    real_fake_repeats
+        How often each painted window of a real fake counts.
+    hard_windows, hard_rounds
+        Untouched windows added from each slice because a first fit scored them highest, and how often.
     folds
         Cross-fitting folds.
     network, goals
@@ -54,11 +63,14 @@ class SpectrumRecipe:
     """
 
     seed: int = 7
-    simulated: int = 3000
+    forged: int = 6000
+    varied: int = 1500
     painted_mm: float = 7.0
-    clean_windows: int = 60
-    far_windows: int = 10
-    real_fake_repeats: int = 4
+    clean_windows: int = 40
+    far_windows: int = 6
+    real_fake_repeats: int = 16
+    hard_windows: int = 15
+    hard_rounds: int = 2
     folds: int = 5
     network: NetworkRecipe = field(default_factory=NetworkRecipe)
     goals: Goals = field(default_factory=Goals)
@@ -76,15 +88,19 @@ def train_spectrum(data: Path, out: Path, recipe: SpectrumRecipe, progress: Prog
     """
     scans = load_scans(data, progress)
     samples = untouched_and_labelled(scans, recipe.seed, progress)
-    samples += simulate_forgeries(scans, recipe.simulated, recipe.seed, progress)
+    samples += simulate_forgeries(scans, recipe.forged, recipe.seed, progress)
+    samples += simulate_scanners(scans, recipe.varied, recipe.seed, progress)
     judged = cross_fit(scans, samples, recipe, progress)
     progress("fitting the shipped model", 0, 1)
     network = _fit(samples, np.arange(len(samples)), recipe)
     thresholds = fit_thresholds(assemble_maps(scans, samples, judged.maps), recipe.goals)
     figures = measure(scans, samples, judged, thresholds)
+    figures += measure_forged_series(scans, samples, judged, recipe.seed, progress)
     out.mkdir(parents=True, exist_ok=True)
     write_onnx(network, out / "spectrum.onnx")
-    return write_card(out, thresholds, figures, asdict(recipe), samples)
+    card = write_card(out, thresholds, figures, asdict(recipe), samples)
+    append_ledger(out, card)
+    return card
 
 
 def cross_fit(scans: list[Scan], samples: list[Sample], recipe: SpectrumRecipe, progress: Progress) -> Judged:
@@ -94,11 +110,12 @@ def cross_fit(scans: list[Scan], samples: list[Sample], recipe: SpectrumRecipe, 
     fold = fold_of_samples(samples, recipe)
     seen = {k: unseen_by(patients, scanners, np.flatnonzero(fold == k)) for k in range(recipe.folds)}
     maps: list[np.ndarray] = [np.empty(0)] * len(samples)
-    thresholds = []
+    thresholds, networks = [], []
     steps = recipe.folds**2
     for k in range(recipe.folds):
         progress("cross-fitting", k * recipe.folds, steps)
         model = _fit(samples, seen[k], recipe)
+        networks.append(model)
         for i in np.flatnonzero(fold == k):
             maps[i] = score_sample(model, samples[i])
         inner: dict[int, np.ndarray] = {}
@@ -108,15 +125,15 @@ def cross_fit(scans: list[Scan], samples: list[Sample], recipe: SpectrumRecipe, 
             held = [i for i in np.intersect1d(seen[k], np.flatnonzero(fold == j)) if samples[i].source == AUTHENTIC]
             inner |= {i: score_sample(inner_model, samples[i]) for i in held}
         thresholds.append(fit_thresholds(assemble_maps(scans, samples, inner), recipe.goals))
-    return Judged(fold, dict(enumerate(maps)), thresholds)
+    return Judged(fold, dict(enumerate(maps)), thresholds, tuple(networks))
 
 
 def fold_of_samples(samples: list[Sample], recipe: SpectrumRecipe) -> np.ndarray:
     """(n,) fold of each sample: by patient, both sources spread over all folds."""
     patients = sorted({s.patient for s in samples})
     largest = {p: max(sum(1 for s in samples if s.patient == p and s.source == AUTHENTIC), 1) for p in patients}
-    source = {s.patient: s.source if s.source != "simulated" else None for s in samples}
-    classes = ["long" if largest[p] > 20 else str(source[p]) for p in patients]
+    source = {s.patient: s.source for s in samples if s.source in (AUTHENTIC, REAL_FAKES)}
+    classes = ["long" if largest[p] > 20 else source[p] for p in patients]
     folds = grouped_folds(patients, recipe.folds, recipe.seed, classes=classes)
     number = {patients[i]: k for k, members in enumerate(folds) for i in members}
     return np.array([number[s.patient] for s in samples])
@@ -128,13 +145,31 @@ def score_sample(model: Network, sample: Sample) -> np.ndarray:
 
 
 def _fit(samples: list[Sample], chosen: np.ndarray, recipe: SpectrumRecipe) -> Network:
-    features, painted = draw_windows(samples, chosen, recipe)
-    return fit_network(features, painted, recipe.network, recipe.seed)
+    """Fit on drawn windows; then again with the untouched windows of the same samples that fooled it most."""
+    features, paint = draw_windows(samples, chosen, recipe)
+    for step in range(recipe.hard_rounds):
+        scout = fit_network(features, paint, replace(recipe.network, members=1), recipe.seed + step)
+        hard = _hardest_windows(scout, samples, chosen, recipe.hard_windows)
+        features = np.concatenate([features, hard])
+        paint = np.concatenate([paint, np.zeros(len(hard), np.int8)])
+    return fit_network(features, paint, recipe.network, recipe.seed + recipe.hard_rounds)
+
+
+def _hardest_windows(scout: Network, samples: list[Sample], chosen: np.ndarray, count: int) -> np.ndarray:
+    """(n, features) of the highest-scored untouched windows of each chosen slice that nobody simulated on."""
+    found = []
+    for i in chosen:
+        sample = samples[i]
+        clean = np.flatnonzero(sample.painted_mm >= CLEAN_MM)
+        if sample.source != FORGED and len(clean):
+            scores = scout.score(sample.features.values[clean])
+            found.append(sample.features.values[clean[np.argsort(scores)[-count:]]])
+    return np.concatenate(found)
 
 
 def draw_windows(samples: list[Sample], chosen: np.ndarray, recipe: SpectrumRecipe) -> tuple[np.ndarray, np.ndarray]:
-    """(n, features) float32 windows of the chosen samples and (n,) bool whether they are painted."""
-    features, painted = [], []
+    """(n, features) float32 windows of the chosen samples and (n,) int8 what is painted there."""
+    features, paint = [], []
     for i in chosen:
         sample = samples[i]
         rng = np.random.default_rng([recipe.seed, int(i)])
@@ -144,10 +179,8 @@ def draw_windows(samples: list[Sample], chosen: np.ndarray, recipe: SpectrumReci
             wanted *= 3
         clean = rng.choice(far, min(wanted, len(far)), replace=False)
         near = np.flatnonzero(sample.painted_mm < recipe.painted_mm)
-        if sample.touch_up == "none":
-            near = near[:0]
-        if sample.source == "ctgan":
+        if sample.source == REAL_FAKES:
             near = np.tile(near, recipe.real_fake_repeats)
         features += [sample.features.values[clean], sample.features.values[near]]
-        painted += [np.zeros(len(clean), bool), np.ones(len(near), bool)]
-    return np.concatenate(features), np.concatenate(painted)
+        paint += [np.zeros(len(clean), np.int8), np.full(len(near), sample.paint, np.int8)]
+    return np.concatenate(features), np.concatenate(paint)

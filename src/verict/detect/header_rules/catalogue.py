@@ -22,7 +22,7 @@ from verict.detect.header_rules import (
     writers,
 )
 from verict.detect.header_rules.rule import Rule
-from verict.errors import OutputError
+from verict.documents import replace_part
 
 START, END = "<!-- rules: start -->", "<!-- rules: end -->"
 
@@ -68,11 +68,7 @@ def renew_catalogue(text: str) -> str:
     OutputError
         If the document lacks the marks.
     """
-    before, start, rest = text.partition(START)
-    _, end, after = rest.partition(END)
-    if not start or not end:
-        raise OutputError("the document has no place for the rules", expected=f"{START} and {END}")
-    return f"{before}{START}\n\n{describe_rules()}\n{END}{after}"
+    return replace_part(text, START, END, f"\n\n{describe_rules()}\n")
 
 
 if __name__ == "__main__":

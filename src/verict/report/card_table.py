@@ -1,0 +1,44 @@
+"""A model card's figures as a Markdown table, for the documents.
+
+``python -m verict.report.card_table docs/spectrum.md`` renews the part of that file between the two marks from
+the shipped card; everything else in it is written by hand.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from verict.detect.model import load_model
+from verict.documents import replace_part
+
+START, END = "<!-- figures: start -->", "<!-- figures: end -->"
+
+
+def tabulate_figures(card: dict[str, Any]) -> str:
+    """Every figure of a card as a row: what, value, 95 % interval, n."""
+    lines = ["| figure | value | 95 % interval | n |", "|---|---|---|---|"]
+    for row in card["figures"]:
+        low_high = row["interval"]
+        value = "undefined" if row["value"] is None else f"{row['value']:.3f}"
+        interval = "" if low_high is None else f"{low_high[0]:.3f} to {low_high[1]:.3f}"
+        lines.append(f"| {row['text']} | {value} | {interval} | {row['n']} |")
+    return "\n".join(lines)
+
+
+def renew_figures(text: str, card: dict[str, Any]) -> str:
+    """A document with its part between the marks replaced by the card's figures.
+
+    Raises
+    ------
+    OutputError
+        If the document lacks the marks.
+    """
+    return replace_part(text, START, END, f"\n\n{tabulate_figures(card)}\n\n")
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        path = Path(name)
+        path.write_text(renew_figures(path.read_text(encoding="utf-8"), load_model("spectrum").card), encoding="utf-8")
