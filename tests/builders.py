@@ -26,8 +26,10 @@ from pydicom.uid import (
     JPEGLSLossless,
     RLELossless,
 )
+from scipy import ndimage
 
 UID_ROOT = "1.2.826.0.1.3680043.10.1544"
+KERNEL_PX = 0.8  # sigma of the simulated reconstruction kernel
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 TRANSFER_SYNTAXES = (
     ImplicitVRLittleEndian,
@@ -43,7 +45,10 @@ TRANSFER_SYNTAXES = (
 def make_body_hu(
     slices: int = 8, rows: int = 64, columns: int = 64, *, seed: int = 0, noise_hu: float = 20.0
 ) -> np.ndarray:
-    """(z, y, x) int16 HU of an elliptic body with two lungs and white noise, air outside; within -1024..3071."""
+    """(z, y, x) int16 HU of an elliptic body with two lungs, air outside; within -1024..3071.
+
+    Edges and noise are band-limited, as a reconstruction kernel leaves them.
+    """
     generator = np.random.default_rng(seed)
     y = (np.arange(rows)[:, None] - (rows - 1) / 2) / (rows / 2)
     x = (np.arange(columns)[None, :] - (columns - 1) / 2) / (columns / 2)
@@ -51,7 +56,8 @@ def make_body_hu(
     image[(x / 0.85) ** 2 + (y / 0.65) ** 2 < 1] = 40.0
     for side in (-1, 1):
         image[((x - side * 0.4) / 0.28) ** 2 + (y / 0.42) ** 2 < 1] = -850.0
-    hu = image + generator.normal(0.0, noise_hu, (slices, rows, columns))
+    noise = ndimage.gaussian_filter(generator.normal(0.0, 1.0, (slices, rows, columns)), (0, KERNEL_PX, KERNEL_PX))
+    hu = ndimage.gaussian_filter(image, KERNEL_PX) + noise * (noise_hu / max(float(noise.std()), 1e-6))
     return np.clip(np.rint(hu), -1024, 3071).astype(np.int16)
 
 

@@ -67,7 +67,7 @@ def append_ledger(out: Path, card: dict) -> None:
     figures = {row["name"]: row["value"] for row in card["figures"]}
     is_new = not ledger.exists()
     with ledger.open("a", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
+        writer = csv.writer(stream, lineterminator="\n")
         if is_new:
             writer.writerow(["utc", "weights_sha256", *LEDGER_FIGURES, "what"])
         now = datetime.now(UTC).isoformat(timespec="seconds")
