@@ -117,6 +117,9 @@ def test_every_shipped_figure_has_its_interval_and_n():
         assert figure["text"]
         assert isinstance(figure["n"], int)
         assert figure["n"] > 0, figure["name"]
+        if figure["interval"] is None:  # slices of one patient say nothing of others, a mean of folders neither
+            assert figure["name"].startswith(("false_marks_by_folder", "false_marks_per_slice_")), figure["name"]
+            continue
         low, high = figure["interval"]
         assert low <= figure["value"] <= high, figure["name"]
 
