@@ -24,6 +24,9 @@ def train() -> None:
 def spectrum(
     data: Annotated[Path, typer.Option(help="Folder with authentic/ and ctgan/.")],
     out: Annotated[Path, typer.Option(help="Where spectrum.onnx and spectrum.json go.")] = Path("spectrum-model"),
+    ledger: Annotated[
+        Path | None, typer.Option(help="CSV that gets a line for each look at the real fakes; beside the weights.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same weights.")] = 7,
 ) -> None:
     """Fit the spectrum detector and print what it is worth on patients and scanners it never saw."""
@@ -37,6 +40,7 @@ def spectrum(
                 out,
                 SpectrumRecipe(seed=seed),
                 lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+                ledger=ledger,
             )
     except VerictError as error:
         typer.echo(f"verict train: {error.one_line()}", err=True)

@@ -15,7 +15,6 @@ from verict.detect.model import CARD_SCHEMA
 from verict.provenance import sha256_of
 from verict.training.samples import Sample
 
-LEDGER = "real_fakes_ledger.csv"
 LEDGER_FIGURES = ("auc_fb", "found_fb", "auc_fm", "found_fm", "false_marks_per_slice")
 
 
@@ -61,9 +60,8 @@ def write_card(
     return card
 
 
-def append_ledger(out: Path, card: dict) -> None:
-    """Add a line to ``real_fakes_ledger.csv``: every look at the real fakes is kept, so none is lucky unseen."""
-    ledger = out / LEDGER
+def append_ledger(ledger: Path, card: dict) -> None:
+    """Add a line to the ledger (CSV): every look at the real fakes is kept, so that none is lucky unseen."""
     figures = {row["name"]: row["value"] for row in card["figures"]}
     is_new = not ledger.exists()
     with ledger.open("a", newline="", encoding="utf-8") as stream:

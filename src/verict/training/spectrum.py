@@ -76,8 +76,12 @@ class SpectrumRecipe:
     goals: Goals = field(default_factory=Goals)
 
 
-def train_spectrum(data: Path, out: Path, recipe: SpectrumRecipe, progress: Progress) -> dict:
+def train_spectrum(
+    data: Path, out: Path, recipe: SpectrumRecipe, progress: Progress, *, ledger: Path | None = None
+) -> dict:
     """Train, measure and write ``spectrum.onnx`` and ``spectrum.json`` into ``out``; returns the card.
+
+    A line of figures is added to ``ledger`` (``real_fakes_ledger.csv`` in ``out`` by default).
 
     Raises
     ------
@@ -99,7 +103,7 @@ def train_spectrum(data: Path, out: Path, recipe: SpectrumRecipe, progress: Prog
     out.mkdir(parents=True, exist_ok=True)
     write_onnx(network, out / "spectrum.onnx")
     card = write_card(out, thresholds, figures, asdict(recipe), samples)
-    append_ledger(out, card)
+    append_ledger(ledger or out / "real_fakes_ledger.csv", card)
     return card
 
 
