@@ -41,17 +41,19 @@ DISTANCES = np.concatenate([np.linspace(0, 12, 7), np.linspace(12, 60, 10), np.l
 
 def windows_of(sample: Sample, recipe: SpectrumRecipe = RECIPE) -> tuple[np.ndarray, np.ndarray]:
     """(distances of the clean windows drawn, distances of the painted ones)."""
-    features, painted = draw_windows([sample], np.array([0]), recipe)
-    return features[~painted, 1], features[painted, 1]
+    features, paint = draw_windows([sample], np.array([0]), recipe)
+    return features[paint == 0, 1], features[paint > 0, 1]
 
 
 def sample_at(distances: np.ndarray, **settings) -> Sample:
     size = int(np.ceil(np.sqrt(len(distances))))
     padded = np.concatenate([distances, np.full(size**2 - len(distances), 30.0)])
-    return make_sample("p", Scanner("ge", "x"), painted_mm=padded, shape=(size, size), **settings)
+    kind = {REAL_FAKES: "FB", "forged": "inject"}.get(settings.get("source", AUTHENTIC))
+    places = (Place(kind, 30, 30),) if kind else ()
+    return make_sample("p", Scanner("ge", "x"), painted_mm=padded, shape=(size, size), places=places, **settings)
 
 
-@pytest.mark.parametrize("source", [AUTHENTIC, REAL_FAKES, "forged", "varied"])
+@pytest.mark.parametrize("source", [REAL_FAKES, "forged"])
 def test_clean_windows_are_far_from_paint_and_painted_ones_at_it(source):
     clean, painted = windows_of(sample_at(DISTANCES, source=source))
     assert len(clean)
@@ -60,12 +62,19 @@ def test_clean_windows_are_far_from_paint_and_painted_ones_at_it(source):
     assert painted.max() < RECIPE.painted_mm
 
 
-def test_forgeries_without_touch_up_have_no_painted_windows():
-    """Their paint is smooth, not noise: shown to the network it would be called painted noise."""
-    clean, painted = windows_of(sample_at(DISTANCES, source="forged", touch_up="none"))
-    assert len(clean)
+@pytest.mark.parametrize("source", [AUTHENTIC, "varied"])
+def test_where_nothing_is_painted_nothing_is_called_so(source):
+    clean, painted = windows_of(sample_at(DISTANCES, source=source))
+    assert clean.min() >= CLEAN_MM
     assert not len(painted)
-    assert len(windows_of(sample_at(DISTANCES, source="forged", touch_up="white"))[1])
+
+
+def test_removals_and_injections_are_told_apart():
+    for kind, expected in (("FB", 1), ("remove", 1), ("FM", 2), ("inject", 2)):
+        places = (Place(kind, 30, 30), Place("bright", 9, 9))
+        sample = make_sample("p", Scanner("ge", "x"), painted_mm=np.r_[np.zeros(9)], shape=(3, 3), places=places)
+        _, paint = draw_windows([sample], np.array([0]), RECIPE)
+        assert set(paint) == {expected}
 
 
 def test_real_fakes_count_several_times_each_alike():
@@ -118,7 +127,7 @@ def make_study() -> tuple[list[Scan], list[Sample]]:
         for patient in PATIENTS:
             add(patient, AUTHENTIC, None, z=z)
         for patient in FAKED:
-            add(patient, REAL_FAKES, near, z=z)
+            add(patient, REAL_FAKES, near, z=z, places=(Place("FB", 30, 30),))
     for patient in [*PATIENTS, *FAKED]:
         add(patient, "forged", near, touch_up="white", places=(Place("inject", 30, 30),))
         add(patient, "forged", near, touch_up="none", places=(Place("remove", 30, 30),))
@@ -160,7 +169,8 @@ def watched(monkeypatch):
     witnesses: list[Witness] = []
     fitted: list[list] = []
 
-    def fit(features: np.ndarray, painted: np.ndarray, recipe: NetworkRecipe, seed: int) -> Witness:
+    def fit(features: np.ndarray, paint: np.ndarray, recipe: NetworkRecipe, seed: int) -> Witness:
+        painted = paint > 0
         assert painted.any()
         assert features[painted, 1].max() < RECIPE.painted_mm
         assert features[~painted, 1].min() >= CLEAN_MM

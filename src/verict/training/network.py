@@ -89,7 +89,7 @@ def _fit_members(scaled: np.ndarray, painted: np.ndarray, recipe: NetworkRecipe,
         model = MLPClassifier(
             (recipe.hidden,),
             alpha=recipe.alpha,
-            batch_size=recipe.batch,
+            batch_size=min(recipe.batch, len(scaled)),
             learning_rate_init=recipe.learning_rate,
             max_iter=recipe.epochs,
             random_state=seed + member,

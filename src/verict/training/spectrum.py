@@ -182,7 +182,7 @@ def draw_windows(samples: list[Sample], chosen: np.ndarray, recipe: SpectrumReci
         if sample.source == AUTHENTIC and sample.folder == "tcga-singles":
             wanted *= 3
         clean = rng.choice(far, min(wanted, len(far)), replace=False)
-        near = np.flatnonzero(sample.painted_mm < recipe.painted_mm)
+        near = np.flatnonzero(sample.painted_mm < recipe.painted_mm) if sample.paint else far[:0]
         if sample.source == REAL_FAKES:
             near = np.tile(near, recipe.real_fake_repeats)
         features += [sample.features.values[clean], sample.features.values[near]]
