@@ -132,3 +132,11 @@ def test_slices_as_ranges(slices: tuple, said: str) -> None:
 
 def test_counted_nouns() -> None:
     assert [say_count(n, "study", "studies") for n in (0, 1, 2)] == ["0 studies", "1 study", "2 studies"]
+
+
+def test_a_study_left_undecided_by_what_was_not_examined_says_so() -> None:
+    left_out = NotExamined("apex", "no lung found in the pixels", 1, counts=True)
+    series = make_series(verdict=Verdict.NO_EVIDENCE, regions=(), reason="nothing found")
+    row = summarise_study(make_result(series, not_examined=(left_out,)), "x")
+    assert (row.exit_code, row.reason) == (11, "1 part could not be judged: no lung found in the pixels")
+    assert summarise_study(make_result(series), "x").reason == "nothing found"

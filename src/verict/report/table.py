@@ -67,6 +67,9 @@ def summarise_study(result: ScanResult, name: str) -> StudyRow:
     reason = worst.reason if worst else words.NOTHING_EXAMINED
     if not result.series and result.failures:
         reason = result.failures[0].details.get("problem") or "could not be read"
+    unjudged = [n for n in result.not_examined if n.counts]
+    if worst and worst.verdict is Verdict.NO_EVIDENCE and unjudged and not result.failures:
+        reason = f"{words.say_count(len(unjudged), 'part')} could not be judged: {unjudged[0].reason}"
     return StudyRow(
         name=name,
         exit_code=result.exit_code,
