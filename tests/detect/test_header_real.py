@@ -10,7 +10,7 @@ from builders import TRANSFER_SYNTAXES, make_series
 from header_series import honest_series
 
 from verict.ct.discover import find_series
-from verict.ct.phantom import simulate_chest
+from verict.ct.phantom.chest import simulate_chest
 from verict.ct.read import read_series
 from verict.ct.volume import CTVolume
 from verict.ct.write import write_series

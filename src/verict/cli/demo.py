@@ -13,7 +13,9 @@ import typer
 from rich.console import Console
 
 from verict.ct.discover import find_series
-from verict.ct.phantom import NODULES, Kernel, nodule_voxel, simulate_chest
+from verict.ct.phantom.anatomy import NODULES, nodule_voxel
+from verict.ct.phantom.chest import simulate_chest
+from verict.ct.phantom.scanner import Kernel
 from verict.ct.read import read_series
 from verict.ct.volume import CTVolume
 from verict.ct.write import SeriesHeader, simulated_attributes, write_series

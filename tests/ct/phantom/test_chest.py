@@ -9,7 +9,9 @@ import pydicom
 import pytest
 from scipy import ndimage
 
-from verict.ct.phantom import NODULES, Kernel, kernel_response, nodule_voxel, simulate_chest, simulate_noise
+from verict.ct.phantom.anatomy import NODULES, nodule_voxel
+from verict.ct.phantom.chest import simulate_chest
+from verict.ct.phantom.scanner import Kernel, kernel_response, simulate_noise
 
 SHAPE = (8, 256, 256)
 SPACING_MM = (2.0, 1.4, 1.4)

@@ -1,35 +1,15 @@
-"""A simple simulated chest: enough anatomy and scanner-like noise for a demonstration, no patient.
+"""The simulated chest's anatomy, sharp and without noise.
 
 Coordinates are mm relative to the centre of the volume: z grows to the head, y to the back, x to the
-patient's left (right of the picture), as in an axial scan of a patient lying on the back. The noise is
-made as a scanner makes it: in the projections, its variance from what each ray passed through, then
-filtered and back-projected. It is therefore streaky, shaped by the kernel, and strongest at the body's
-centre.
+patient's left (right of the picture), as in an axial scan of a patient lying on the back.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
-from scipy import fft, ndimage, sparse
-
-WATER_PER_MM = 0.019  # attenuation of water at the mean energy of a 120 kV beam, about 70 keV (NIST XCOM)
-VIEWS = 720  # projections over half a turn; clinical scanners take about 1,000 a turn
-HELICAL_WEIGHT = 0.15  # part of a slice that comes from each neighbour, as in helical interpolation
-
-
-class Kernel(StrEnum):
-    """How sharply the slices are reconstructed."""
-
-    SOFT = "soft"
-    STANDARD = "standard"
-    LUNG = "lung"
-
-
-_CUTOFF_PER_MM = {Kernel.SOFT: 0.62, Kernel.STANDARD: 0.88, Kernel.LUNG: 1.0}  # where the kernel passes nothing
-_EDGE_GAIN = {Kernel.SOFT: 0.0, Kernel.STANDARD: 0.1, Kernel.LUNG: 1.6}  # edge enhancement at half the cutoff
+from scipy import fft
 
 
 @dataclass(frozen=True)
@@ -48,127 +28,9 @@ NODULES = (
 )
 
 
-def simulate_chest(
-    *,
-    shape: tuple[int, int, int] = (48, 512, 512),
-    spacing_mm: tuple[float, float, float] = (2.0, 0.7, 0.7),
-    kernel: Kernel = Kernel.STANDARD,
-    noise_hu: float = 20.0,
-    seed: int = 0,
-) -> np.ndarray:
-    """Simulate a chest CT.
-
-    Parameters
-    ----------
-    shape, spacing_mm
-        (z, y, x), in voxels and mm; the pixels are square. The anatomy is made for about 96 mm around
-        the hila and a field of view of 350 mm; smaller ones cut it off.
-    kernel
-        Reconstruction kernel, applied to anatomy and noise alike.
-    noise_hu
-        Standard deviation of the noise at the centre of the body, in HU.
-    seed
-        The same seed gives the same volume.
-
-    Returns
-    -------
-    np.ndarray
-        (z, y, x) int16 HU, -1024 to 3071, slices from the feet to the head.
-    """
-    kernel = Kernel(kernel)
-    rng = np.random.default_rng(seed)
-    hu = draw_chest(shape, spacing_mm, rng)
-    noise = simulate_noise(hu, spacing_mm, kernel, rng)
-    edge = max(2, round(40 / spacing_mm[1]))  # mm, half the side of the square the noise is measured in
-    y, x = shape[1] // 2, shape[2] // 2
-    centre = noise[:, max(0, y - edge) : y + edge, max(0, x - edge) : x + edge]
-    hu = _apply_kernel(_mix_slices(hu), spacing_mm, kernel)
-    hu += noise * (noise_hu / max(float(centre.std()), 1e-12))
-    return np.clip(np.rint(hu), -1024, 3071).astype(np.int16)  # 12 stored bits, as scanners write
-
-
 def nodule_voxel(nodule: Nodule, shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]) -> np.ndarray:
     """(3,) float64 (z, y, x) voxel position of a nodule's centre."""
     return np.array(nodule.centre_zyx_mm) / spacing_mm + (np.array(shape) - 1) / 2
-
-
-def kernel_response(frequency_per_mm: np.ndarray, kernel: Kernel) -> np.ndarray:
-    """What the kernel passes of each spatial frequency (cycles per mm), 1 at zero, 0 from its cutoff on."""
-    part = np.clip(frequency_per_mm / _CUTOFF_PER_MM[kernel], 0, 1)
-    return 0.5 * (1 + np.cos(np.pi * part)) * (1 + _EDGE_GAIN[kernel] * np.sin(np.pi * part) ** 2)
-
-
-# --- noise ------------------------------------------------------------------------------------------
-
-
-def simulate_noise(
-    hu: np.ndarray, spacing_mm: tuple[float, float, float], kernel: Kernel, rng: np.random.Generator
-) -> np.ndarray:
-    """Noise of a scan of `hu`, (z, y, x) float32 in arbitrary units.
-
-    Each slice is projected (parallel beam), each ray gets white noise with the variance of its Poisson
-    count, exp(line integral), and the noise alone is filtered with ramp times kernel and back-projected.
-    Both projections go through the central slice theorem: views are lines in the slice's Fourier plane.
-    """
-    side = max(hu.shape[1:])
-    bins = fft.next_fast_len(int(1.5 * side), real=True)  # rays a view, enough for the corners
-    grid = fft.next_fast_len(int(1.5 * side))
-    lines = _fourier_lines(grid, bins)
-    taper_y, taper_x = (_grid_taper(n, grid) for n in hu.shape[1:])
-    frequency = fft.rfftfreq(bins) / spacing_mm[1]
-    ramp = (frequency * kernel_response(frequency, kernel)).astype(np.float32)
-    noise = np.empty(hu.shape, np.float32)
-    for z, slice_hu in enumerate(hu):
-        attenuation = np.clip(1 + slice_hu / 1000, 0, None) * np.float32(WATER_PER_MM * spacing_mm[1])
-        plane = np.zeros((grid, grid), np.float32)
-        plane[: hu.shape[1], : hu.shape[2]] = attenuation / taper_y[:, None] / taper_x
-        plane = np.roll(plane, (-(hu.shape[1] // 2), -(hu.shape[2] // 2)), (0, 1))
-        spectrum = (lines.T @ fft.fft2(plane).ravel()).reshape(VIEWS, -1)
-        integrals = np.clip(fft.irfft(spectrum, bins, axis=1), 0, 12)
-        rays = rng.standard_normal(integrals.shape, np.float32) * np.exp(integrals / 2)
-        spectrum = fft.rfft(rays, axis=1) * ramp
-        plane = fft.ifft2((lines @ spectrum.ravel()).reshape(grid, grid)).real
-        plane = np.roll(plane, (hu.shape[1] // 2, hu.shape[2] // 2), (0, 1))
-        noise[z] = plane[: hu.shape[1], : hu.shape[2]] / taper_y[:, None] / taper_x
-    return _mix_slices(noise)
-
-
-def _fourier_lines(grid: int, bins: int) -> sparse.csr_matrix:
-    """(grid * grid, views * (bins // 2 + 1)) float32 cubic B-spline weights of each view's line in the plane."""
-    angle = np.arange(VIEWS) * np.pi / VIEWS
-    radius = np.arange(bins // 2 + 1) * (grid / bins)
-    weights, places = [], []
-    for along in (np.sin(angle), np.cos(angle)):
-        position = (along[:, None] * radius).ravel()
-        first = np.floor(position).astype(np.int64) - 1
-        t = (position - first - 1)[:, None]
-        cubic = [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]
-        weights.append(np.hstack(cubic).astype(np.float32) / 6)
-        places.append((first[:, None] + np.arange(4)) % grid)
-    values = weights[0][:, :, None] * weights[1][:, None, :]
-    cells = places[0][:, :, None] * grid + places[1][:, None, :]
-    indptr = np.arange(values.shape[0] + 1) * 16
-    return sparse.csc_matrix((values.ravel(), cells.ravel(), indptr), (grid * grid, values.shape[0])).tocsr()
-
-
-def _grid_taper(size: int, grid: int) -> np.ndarray:
-    """What the cubic B-spline of `_fourier_lines` does to an image, to be divided out."""
-    return (np.sinc((np.arange(size) - size // 2) / grid) ** 4).astype(np.float32)
-
-
-def _mix_slices(values: np.ndarray) -> np.ndarray:
-    weights = [HELICAL_WEIGHT, 1 - 2 * HELICAL_WEIGHT, HELICAL_WEIGHT]
-    return ndimage.correlate1d(values, weights, axis=0, mode="nearest")
-
-
-def _apply_kernel(hu: np.ndarray, spacing_mm: tuple[float, float, float], kernel: Kernel) -> np.ndarray:
-    y = fft.fftfreq(hu.shape[1], spacing_mm[1])[:, None]
-    x = fft.rfftfreq(hu.shape[2], spacing_mm[2])
-    response = kernel_response(np.hypot(y, x), kernel).astype(np.float32)
-    return np.stack([fft.irfft2(fft.rfft2(s) * response, s=s.shape) for s in hu])
-
-
-# --- anatomy ----------------------------------------------------------------------------------------
 
 
 def draw_chest(
