@@ -26,12 +26,13 @@ FLOORS = {
     "datasets": 2,
     "detect": 3,
     "tamper": 3,
-    "benchmarks": 4,
-    "report": 4,
-    "training": 4,
-    "archive": 5,
-    "gateway": 5,
-    "cli": 6,
+    "evaluation": 4,
+    "benchmarks": 5,
+    "report": 5,
+    "training": 5,
+    "archive": 6,
+    "gateway": 6,
+    "cli": 7,
 }
 """Each part of the package and its floor; a part imports itself and the floors below its own."""
 
@@ -104,7 +105,7 @@ def test_a_part_has_a_floor(path: Path) -> None:
 @each_module
 def test_imports_go_down(path: Path) -> None:
     part = _part_of(path)
-    floor = FLOORS.get(part, 7)
+    floor = FLOORS.get(part, 8)
     wrong = []
     for line, name in _imported_names(ast.walk(_tree(path)), path):
         package, _, rest = name.partition(".")

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from detect.volumes import make_lungs, make_volume
 
+from verict.datasets.scans import Scan, Source
 from verict.datasets.splits import Scanner
 from verict.detect.spectrum_features import SliceFeatures, grid_shape
-from verict.training.samples import AUTHENTIC, REAL_FAKES, Place, Sample, Scan
+from verict.training.samples import AUTHENTIC, REAL_FAKES, Place, Sample
 
 SERIES = {
     "cmbcrc-ge-LUNG": range(50, 54),
@@ -87,11 +88,11 @@ def make_sample(
     )
 
 
-def make_scan(patient: str, scanner: Scanner, *, slices: int = 1, folder: str = "folder", source: str = AUTHENTIC):
+def make_scan(patient: str, scanner: Scanner, *, slices: int = 1, folder: str = "folder") -> Scan:
     """The scan that `make_sample`'s authentic samples come from."""
     volume = make_volume(np.arange(slices) * 1.0, size=SIZE, thickness_mm=1.0)
     object.__setattr__(volume, "series_instance_uid", f"1.2.{patient}")
-    return Scan(source, folder, patient, scanner, volume, make_lungs(np.ones(volume.hu.shape, bool)))
+    return Scan(Source.AUTHENTIC, folder, patient, scanner, volume, make_lungs(np.ones(volume.hu.shape, bool)))
 
 
 __all__ = ["AUTHENTIC", "REAL_FAKES", "copy_small_study", "labels_of", "make_sample", "make_scan"]

@@ -9,6 +9,7 @@ import pytest
 from scipy import ndimage
 from training.studies import copy_small_study, labels_of
 
+from verict.datasets.scans import Source
 from verict.detect.spectrum_features import ORIGIN_PX, STRIDE_PX, slice_features
 from verict.errors import DatasetError
 from verict.training.samples import (
@@ -72,7 +73,7 @@ def test_distance_is_to_the_nearest_point():
 def test_every_series_and_fake_is_loaded_once(study, scans):
     files = [f for s in scans for f in s.volume.source_files]
     assert len(files) == len(list(study.rglob("*.dcm")))
-    assert {s.source for s in scans} == {AUTHENTIC, REAL_FAKES}
+    assert {s.source for s in scans} == set(Source)
     siemens = [s for s in scans if s.folder.startswith("petctdx-siemens")]
     assert len({s.patient for s in siemens}) == 1  # two kernels of one acquisition
 
@@ -138,7 +139,7 @@ def test_a_forgery_is_painted_where_it_says(scans, forged):
 @pytest.mark.parametrize("simulate", [simulate_forgeries, simulate_scanners])
 def test_what_is_made_of_real_fakes_slices_keeps_clear_of_their_labels(study, scans, simulate):
     """The label's own paint is neither clean nor the forgery that was made."""
-    fakes = {s.volume.series_instance_uid: s for s in scans if s.source == REAL_FAKES}
+    fakes = {s.volume.series_instance_uid: s for s in scans if s.source is Source.LABELLED}
     labels = {(f"uci:{r['uuid']}", int(r["slice"])): (int(r["y"]), int(r["x"])) for r in labels_of(study)}
     made = simulate(list(fakes.values()), 12, 3, silent)
     assert len(made) >= 6

@@ -13,6 +13,7 @@ from training.studies import AUTHENTIC, REAL_FAKES, copy_small_study, make_sampl
 from verict.ct.discover import find_series
 from verict.ct.lungs import find_lungs
 from verict.ct.read import read_series
+from verict.datasets.scans import Scan
 from verict.datasets.splits import Scanner
 from verict.detect.model import load_model
 from verict.detect.spectrum import score_slice
@@ -21,7 +22,7 @@ from verict.errors import DatasetError
 from verict.provenance import sha256_of
 from verict.training import spectrum as training
 from verict.training.network import NetworkRecipe
-from verict.training.samples import CLEAN_MM, Place, Sample, Scan
+from verict.training.samples import CLEAN_MM, Place, Sample
 from verict.training.spectrum import SpectrumRecipe, cross_fit, draw_windows, fold_of_samples, score_sample
 
 RECIPE = SpectrumRecipe()

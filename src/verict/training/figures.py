@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from verict.datasets.scans import Scan
 from verict.detect.evidence import Evidence, ScoreMap
 from verict.detect.result import Verdict
 from verict.detect.spectrum_features import ORIGIN_PX, STRIDE_PX
 from verict.detect.verdict import Assessment, assess
 from verict.statistics import Figure, area_over_patients, rate_per_unit, share_of_count
 from verict.training.network import Network
-from verict.training.samples import AUTHENTIC, FORGED, REAL_FAKES, Sample, Scan
+from verict.training.samples import AUTHENTIC, FORGED, REAL_FAKES, Sample
 from verict.training.thresholds import AuthenticMap, assemble_maps, count_marks
 
 Row = dict[str, object]

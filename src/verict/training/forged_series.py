@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from verict.datasets.scans import Progress, Scan
 from verict.detect.spectrum import smooth_map
 from verict.detect.spectrum_features import slice_features
 from verict.detect.verdict import Assessment
 from verict.tamper.repaint import ForgeryKind, RepaintConfig, TouchUp, repaint
 from verict.training.figures import LONE_SLICES, UNSEEN, Judged, Row, assess_map, row, share
 from verict.training.network import Network
-from verict.training.samples import AUTHENTIC, Progress, Sample, Scan
+from verict.training.samples import AUTHENTIC, Sample
 from verict.training.thresholds import AuthenticMap, assemble_maps
 
 PLACES = 3  # forgeries of each kind and touch-up in each series

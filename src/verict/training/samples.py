@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
-from verict.ct.discover import find_series
-from verict.ct.lungs import LungRegion, find_lungs
-from verict.ct.read import read_series
-from verict.ct.volume import CTVolume
-from verict.datasets.authentic import read_authentic
-from verict.datasets.sites import choose_negative_sites, labels_near, site_rng
-from verict.datasets.splits import Scanner, group_of
-from verict.datasets.uci import read_collection
+from verict.datasets.scans import NOWHERE, Progress, Scan, Source, read_authentic_scans, read_labelled_scans
+from verict.datasets.sites import choose_negative_sites, site_rng
+from verict.datasets.splits import Scanner
 from verict.detect.spectrum_features import ORIGIN_PX, STRIDE_PX, SliceFeatures, slice_features
 from verict.errors import DatasetError
 from verict.tamper.repaint import ForgeryKind, RepaintConfig, TouchUp, repaint_slice
 
 CLEAN_MM = 48.0  # windows at least this far from every label are untouched (see datasets.sites)
 NEITHER_MM = 20.0  # windows between this and CLEAN_MM of a label are not trained on
-NOWHERE = np.empty((0, 2))
 LONG_SERIES_SHARE = 3.0  # draws of a whole series for each of a scan of few slices
 AUTHENTIC, REAL_FAKES, FORGED, VARIED = "authentic", "ctgan", "forged", "varied"
-
-Progress = Callable[[str, int, int], None]
+_SOURCES = {Source.AUTHENTIC: AUTHENTIC, Source.LABELLED: REAL_FAKES}
 
 
 @dataclass(frozen=True)
@@ -72,20 +65,6 @@ class Sample:
         return 1 if kinds & {"FB", "remove"} else 2 if kinds & {"FM", "inject"} else 0
 
 
-@dataclass(frozen=True, eq=False)
-class Scan:
-    """One series in memory with everything that samples are drawn from."""
-
-    source: str
-    folder: str
-    patient: str
-    scanner: Scanner
-    volume: CTVolume
-    lungs: LungRegion
-    labels: dict[int, tuple[Place, ...]] = field(default_factory=dict)
-    avoid_mm: dict[int, np.ndarray] = field(default_factory=dict)
-
-
 def load_scans(data: Path, progress: Progress) -> list[Scan]:
     """Every authentic series and every scan of the real fakes below ``data``, in a fixed order.
 
@@ -97,39 +76,10 @@ def load_scans(data: Path, progress: Progress) -> list[Scan]:
     for name in ("authentic", "ctgan"):
         if not (data / name).is_dir():
             raise DatasetError("no such collection", file=data / name, next_step="see the data README for its layout")
-    return [*_load_authentic(data, progress), *_load_real_fakes(data, progress)]
-
-
-def _load_authentic(data: Path, progress: Progress) -> Iterator[Scan]:
-    known = {s.series_instance_uid: s for s in read_authentic(data / AUTHENTIC)}
-    found = find_series(data / "authentic").series
-    for index, files in enumerate(found):
-        progress("reading authentic scans", index, len(found))
-        volume = read_series(files)
-        series = known[volume.series_instance_uid]
-        lungs = find_lungs(volume)
-        yield Scan(AUTHENTIC, series.folder, series.patient, series.scanner, volume, lungs)
-
-
-def _load_real_fakes(data: Path, progress: Progress) -> Iterator[Scan]:
-    collection = read_collection(data / "ctgan")
-    scans = list(collection.scans.values())
-    for index, scan in enumerate(scans):
-        progress("reading real fakes", index, len(scans))
-        for files in find_series(scan.folder).series:
-            volume = read_series(files)
-            rows = collection.rows_of(scan.experiment, scan.uuid)
-            thickness = volume.slice_thickness_mm or volume.spacing_mm[0]
-            spacing = (thickness, *volume.spacing_mm[1:])
-            labels, avoid = {}, {}
-            for z, file in enumerate(volume.source_files):
-                number = int(Path(file).stem)
-                labels[z] = tuple(Place(str(r.type), r.y, r.x) for r in rows if r.slice == number and r.is_placed)
-                avoid[z] = labels_near(rows, number, spacing)
-            group = group_of(scan.uuid)
-            yield Scan(
-                REAL_FAKES, REAL_FAKES, group, Scanner("uci", scan.uuid), volume, find_lungs(volume), labels, avoid
-            )
+    return [
+        *read_authentic_scans(data / "authentic", progress),
+        *(replace(scan, folder=REAL_FAKES) for scan in read_labelled_scans(data / "ctgan", progress)),
+    ]
 
 
 def untouched_and_labelled(scans: list[Scan], seed: int, progress: Progress) -> list[Sample]:
@@ -142,15 +92,15 @@ def _sample_slice(scan: Scan, z: int, seed: int) -> Sample:
     hu, mask, spacing = scan.volume.hu[z], scan.lungs.mask[z], scan.volume.spacing_mm[1:]
     features = slice_features(hu, mask, spacing)
     near = scan.avoid_mm.get(z, NOWHERE)
-    places = scan.labels.get(z, ())
+    places = tuple(Place(str(label.kind), label.y, label.x) for label in scan.labels.get(z, ()))
     painted = np.array([(p.y * spacing[0], p.x * spacing[1]) for p in places]).reshape(-1, 2)
-    number = int(scan.volume.headers[z].get("InstanceNumber") or z)
+    number = scan.numbers[z] if scan.numbers else z
     chosen = choose_negative_sites(hu, mask, spacing, near, site_rng(seed, scan.patient, number))
     places = (*places, *(Place(str(s.kind), s.y, s.x) for s in chosen))
     blurred = _blurred_centres(hu, places)
     places = tuple(replace(p, centre_hu=h) for p, h in zip(places, blurred, strict=True))
     return Sample(
-        source=scan.source,
+        source=_SOURCES[scan.source],
         folder=scan.folder,
         patient=scan.patient,
         scanner=scan.scanner,

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from verict.datasets.scans import Progress, Scan
 from verict.datasets.splits import grouped_folds, unseen_by
 from verict.detect.spectrum import smooth_map
 from verict.training.card import append_ledger, write_card
@@ -25,9 +26,7 @@ from verict.training.samples import (
     CLEAN_MM,
     FORGED,
     REAL_FAKES,
-    Progress,
     Sample,
-    Scan,
     load_scans,
     simulate_forgeries,
     simulate_scanners,

@@ -9,9 +9,10 @@ import numpy as np
 from scipy import ndimage
 
 from verict.ct.volume import CTVolume
+from verict.datasets.scans import Scan, Source
 from verict.detect.spectrum_features import grid_shape
 from verict.detect.verdict import MIN_RUN_SLICES, average_along_z, averaged_slices
-from verict.training.samples import AUTHENTIC, Sample, Scan
+from verict.training.samples import AUTHENTIC, Sample
 
 EIGHT_NEIGHBOURS = np.ones((3, 3))
 CANDIDATES = 400
@@ -37,7 +38,7 @@ def assemble_maps(scans: list[Scan], samples: list[Sample], maps: dict[int, np.n
     whole = []
     for scan in scans:
         keys = [(scan.folder, scan.patient, scan.volume.series_instance_uid, z) for z in range(scan.volume.slice_count)]
-        if scan.source != AUTHENTIC or not any(k in by_place for k in keys):
+        if scan.source is not Source.AUTHENTIC or not any(k in by_place for k in keys):
             continue
         nothing = np.full(grid_shape(*scan.volume.hu.shape[1:]), np.nan, np.float32)
         values = np.stack([by_place.get(k, nothing) for k in keys])
