@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from verict.detect.model import CARD_SCHEMA, WEIGHTS, load_model
+from verict.detect.model import CARD_SCHEMA, WEIGHTS, load_folds, load_model
 from verict.detect.spectrum_features import FEATURE_COUNT
 from verict.errors import ModelError
 from verict.provenance import sha256_of
@@ -69,6 +69,33 @@ def test_card_without_a_key_is_refused_by_its_name(copy, key):
     with pytest.raises(ModelError, match=key) as refused:
         load_model("spectrum", copy)
     assert refused.value.file == "spectrum.json"
+
+
+def test_shipped_folds_are_what_the_card_lists():
+    folds = load_folds("spectrum")
+    assert [f.card["sha256"] for f in folds] == [f["sha256"] for f in CARD["folds"]]
+    assert [f.calibration for f in folds] == [f["calibration"] for f in CARD["folds"]]
+    assert len({f.card["sha256"] for f in folds} | {CARD["sha256"]}) == len(folds) + 1 > 2
+    assert set(CARD["training"]["seen"]["patients"].values()) == set(range(len(folds)))
+
+
+def test_an_altered_or_missing_fold_is_refused_by_its_name(copy):
+    for fold in CARD["folds"]:
+        shutil.copy(WEIGHTS / fold["file"], copy / fold["file"])
+    file = copy / CARD["folds"][1]["file"]
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(ModelError, match="not the ones the card describes") as refused:
+        load_folds("spectrum", copy)
+    assert refused.value.file == file.name
+    file.unlink()
+    with pytest.raises(ModelError) as refused:
+        load_folds("spectrum", copy)
+    assert refused.value.file == file.name
+
+
+def test_a_model_measured_without_folds_has_none(copy):
+    change_card(copy, folds=None)
+    assert load_folds("spectrum", copy) == ()
 
 
 def test_unknown_model_is_refused():

@@ -13,16 +13,16 @@ from training.studies import AUTHENTIC, REAL_FAKES, copy_small_study, make_sampl
 from verict.ct.discover import find_series
 from verict.ct.lungs import find_lungs
 from verict.ct.read import read_series
-from verict.datasets.scans import Scan
+from verict.datasets.scans import Scan, identify_patient, identify_slice
 from verict.datasets.splits import Scanner
-from verict.detect.model import load_model
+from verict.detect.model import load_folds, load_model
 from verict.detect.spectrum import score_slice
-from verict.detect.spectrum_features import slice_features
+from verict.detect.spectrum_features import FEATURE_COUNT, slice_features
 from verict.errors import DatasetError
 from verict.provenance import sha256_of
 from verict.training import spectrum as training
 from verict.training.network import NetworkRecipe
-from verict.training.samples import CLEAN_MM, Place, Sample
+from verict.training.samples import CLEAN_MM, Place, Sample, load_scans, untouched_and_labelled
 from verict.training.spectrum import SpectrumRecipe, cross_fit, draw_windows, fold_of_samples, score_sample
 
 RECIPE = SpectrumRecipe()
@@ -234,6 +234,7 @@ class Trained:
     out: Path
     card: dict
     network: object
+    folds: tuple[object, ...]
 
 
 def train(data: Path, out: Path, recipe: SpectrumRecipe) -> Trained:
@@ -242,7 +243,7 @@ def train(data: Path, out: Path, recipe: SpectrumRecipe) -> Trained:
         write = training.write_onnx
         patch.setattr(training, "write_onnx", lambda network, path: (kept.append(network), write(network, path))[1])
         card = training.train_spectrum(data, out, recipe, silent)
-    return Trained(out, card, kept[-1])
+    return Trained(out, card, kept[0], tuple(kept[1:]))
 
 
 @pytest.fixture(scope="module")
@@ -294,3 +295,24 @@ def test_training_without_data_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(DatasetError):
         training.train_spectrum(tmp_path / "nothing", tmp_path / "out", SMALL, silent)
     assert not (tmp_path / "out").exists()
+
+
+def test_each_fold_ships_its_own_model_and_thresholds(trained):
+    folds = load_folds("spectrum", trained.out)
+    assert len(folds) == len(trained.folds) == SMALL.folds
+    features = np.random.default_rng(3).normal(size=(40, FEATURE_COUNT)).astype(np.float32)
+    for model, network, listed in zip(folds, trained.folds, trained.card["folds"], strict=True):
+        np.testing.assert_allclose(model.score(features), network.score(features), atol=1e-4)
+        assert model.calibration == listed["calibration"]
+        assert model.card["sha256"] == listed["sha256"] == sha256_of(trained.out / listed["file"])
+
+
+def test_the_card_lists_every_patient_and_slice_that_was_learnt_from(trained, study):
+    seen = trained.card["training"]["seen"]
+    scans = load_scans(study, silent)
+    samples = untouched_and_labelled(scans, SMALL.seed, silent)
+    fold = dict(zip((s.patient for s in samples), fold_of_samples(samples, SMALL), strict=True))
+    assert seen["patients"] == {identify_patient(p): k for p, k in fold.items()}
+    learnt = {identify_slice(s.volume.hu[z]): fold[s.patient] for s in scans for z in np.flatnonzero(s.lungs.found)}
+    assert seen["slices"] == learnt
+    assert not any(s.patient in json.dumps(seen) for s in scans)

@@ -67,8 +67,7 @@ def load_model(name: str, folder: Path = WEIGHTS) -> Model:
     """
     weights, card_file = folder / f"{name}.onnx", folder / f"{name}.json"
     for file in (weights, card_file):
-        if not file.is_file():
-            raise ModelError(f"no model {name!r}", file=file.name, next_step="reinstall verict, or train it again")
+        _require_file(file, name)
     try:
         card = json.loads(card_file.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -81,18 +80,48 @@ def load_model(name: str, folder: Path = WEIGHTS) -> Model:
             found=f"missing {', '.join(missing)}" if missing else card["schema"],
             expected=CARD_SCHEMA,
         )
+    return Model(card, _open_session(weights, card["sha256"]))
+
+
+@cache
+def load_folds(name: str, folder: Path = WEIGHTS) -> tuple[Model, ...]:
+    """The models a shipped model was measured with: each fitted without one fold of the training scans.
+
+    Their cards are the shipped one's, with their own ``sha256`` and ``calibration``. For measuring only: which
+    fold a scan was held out in stands in the card's ``training.seen``. Empty where none are shipped.
+
+    Raises
+    ------
+    ModelError
+        As `load_model`.
+    """
+    card = load_model(name, folder).card
+    models = []
+    for fold in card.get("folds", []):
+        weights = folder / fold["file"]
+        _require_file(weights, name)
+        own = card | {"sha256": fold["sha256"], "calibration": fold["calibration"]}
+        models.append(Model(own, _open_session(weights, fold["sha256"])))
+    return tuple(models)
+
+
+def _require_file(file: Path, name: str) -> None:
+    if not file.is_file():
+        raise ModelError(f"no model {name!r}", file=file.name, next_step="reinstall verict, or train it again")
+
+
+def _open_session(weights: Path, sha256: str) -> onnxruntime.InferenceSession:
     digest = sha256_of(weights)
-    if digest != card["sha256"]:
+    if digest != sha256:
         raise ModelError(
             "the weights are not the ones the card describes",
             file=weights.name,
             found=f"SHA-256 {digest[:16]}…",
-            expected=f"{card['sha256'][:16]}…",
+            expected=f"{sha256[:16]}…",
             next_step="reinstall verict: the file was altered or the pair does not belong together",
         )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # slices run in parallel; the same sum order on any machine
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(weights), options, providers=["CPUExecutionProvider"])
-    return Model(card, session)
+    return onnxruntime.InferenceSession(str(weights), options, providers=["CPUExecutionProvider"])

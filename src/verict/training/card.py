@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from verict import __version__
+from verict.datasets.scans import Scan, identify_patient, identify_slice
 from verict.detect import block_power, window_power
 from verict.detect import spectrum_features as sf
 from verict.detect.model import CARD_SCHEMA
@@ -18,14 +20,36 @@ from verict.training.samples import Sample
 LEDGER_FIGURES = ("auc_fb", "found_fb", "auc_fm", "found_fm", "false_marks_per_slice")
 
 
+def list_seen(scans: Iterable[Scan], fold_of: dict[str, int]) -> dict[str, dict[str, int]]:
+    """What was learnt from: each patient and each slice with lung, as the fold whose model did not see it.
+
+    ``fold_of`` gives each patient's fold. Names and pixels are hashed, see `verict.datasets.scans`.
+    """
+    patients: dict[str, int] = {}
+    slices: dict[str, int] = {}
+    for scan in scans:
+        if scan.patient in fold_of:
+            fold = fold_of[scan.patient]
+            patients[identify_patient(scan.patient)] = fold
+            slices |= {identify_slice(hu): fold for hu in scan.volume.hu[scan.lungs.found]}
+    return {"patients": patients, "slices": slices}
+
+
 def write_card(
     out: Path,
     thresholds: dict[str, float],
     figures: list[dict[str, object]],
     recipe: dict[str, object],
     samples: list[Sample],
+    *,
+    folds: list[dict[str, float]],
+    seen: dict[str, dict[str, int]],
 ) -> dict:
-    """Write ``spectrum.json`` beside the weights and return it."""
+    """Write ``spectrum.json`` beside the weights and return it.
+
+    ``folds`` are the thresholds of each fold's model, which lies beside as ``spectrum-fold-N.onnx``; ``seen`` is
+    `list_seen`'s.
+    """
     card = {
         "schema": CARD_SCHEMA,
         "id": "spectrum",
@@ -42,12 +66,17 @@ def write_card(
         },
         "output": "uncalibrated score on a scale of log odds, higher = more suspicious",
         "calibration": thresholds,
+        "folds": [
+            {"file": fold_file(k), "sha256": sha256_of(out / fold_file(k)), "calibration": own}
+            for k, own in enumerate(folds)
+        ],
         "training": {
             "data": _counts(samples),
             "split": "folds by patient (real fakes by uuid; two may be one patient); authentic scans also by scanner "
             "model; the scanners of the real fakes are unknown and may be among those trained on",
             "recipe": recipe,
             "command": "verict train spectrum --data ../shared/data",
+            "seen": seen,
         },
         "figures": figures,
         "limits": [
@@ -58,6 +87,11 @@ def write_card(
     }
     (out / "spectrum.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     return card
+
+
+def fold_file(fold: int) -> str:
+    """The name of a fold's weights."""
+    return f"spectrum-fold-{fold}.onnx"
 
 
 def append_ledger(ledger: Path, card: dict) -> None:

@@ -12,10 +12,11 @@ from verict.detect.evidence import Evidence, ScoreMap
 from verict.detect.result import Verdict
 from verict.detect.spectrum_features import ORIGIN_PX, STRIDE_PX
 from verict.detect.verdict import Assessment, assess
+from verict.evaluation.thresholds import AuthenticMap, count_marks
 from verict.statistics import Figure, area_over_patients, rate_per_unit, share_of_count
 from verict.training.network import Network
 from verict.training.samples import AUTHENTIC, FORGED, REAL_FAKES, Sample
-from verict.training.thresholds import AuthenticMap, assemble_maps, count_marks
+from verict.training.thresholds import assemble_maps
 
 Row = dict[str, object]
 REACH_MM = 10.0  # a place's score is the maximum of the map within this distance, for painted and untouched alike

@@ -10,11 +10,12 @@ from verict.datasets.scans import Progress, Scan
 from verict.detect.spectrum import smooth_map
 from verict.detect.spectrum_features import slice_features
 from verict.detect.verdict import Assessment
+from verict.evaluation.thresholds import AuthenticMap
 from verict.tamper.repaint import ForgeryKind, RepaintConfig, TouchUp, repaint
 from verict.training.figures import LONE_SLICES, UNSEEN, Judged, Row, assess_map, row, share
 from verict.training.network import Network
 from verict.training.samples import AUTHENTIC, Sample
-from verict.training.thresholds import AuthenticMap, assemble_maps
+from verict.training.thresholds import assemble_maps
 
 PLACES = 3  # forgeries of each kind and touch-up in each series
 HALF_SIDE_MM = 21.0  # a decisive region must overlap the painted square

@@ -17,7 +17,8 @@ import numpy as np
 from verict.datasets.scans import Progress, Scan
 from verict.datasets.splits import grouped_folds, unseen_by
 from verict.detect.spectrum import smooth_map
-from verict.training.card import append_ledger, write_card
+from verict.evaluation.thresholds import Goals, fit_thresholds
+from verict.training.card import append_ledger, fold_file, list_seen, write_card
 from verict.training.figures import Judged, measure
 from verict.training.forged_series import measure_forged_series
 from verict.training.network import Network, NetworkRecipe, fit_network, write_onnx
@@ -32,7 +33,7 @@ from verict.training.samples import (
     simulate_scanners,
     untouched_and_labelled,
 )
-from verict.training.thresholds import Goals, assemble_maps, fit_thresholds
+from verict.training.thresholds import assemble_maps
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class SpectrumRecipe:
 def train_spectrum(
     data: Path, out: Path, recipe: SpectrumRecipe, progress: Progress, *, ledger: Path | None = None
 ) -> dict:
-    """Train, measure and write ``spectrum.onnx`` and ``spectrum.json`` into ``out``; returns the card.
+    """Train, measure and write weights, those of each fold, and card into ``out``; returns the card.
 
     A line of figures is added to ``ledger`` (``real_fakes_ledger.csv`` in ``out`` by default).
 
@@ -101,7 +102,12 @@ def train_spectrum(
     figures += measure_forged_series(scans, samples, judged, recipe.seed, progress)
     out.mkdir(parents=True, exist_ok=True)
     write_onnx(network, out / "spectrum.onnx")
-    card = write_card(out, thresholds, figures, asdict(recipe), samples)
+    for k, fold_network in enumerate(judged.networks):
+        write_onnx(fold_network, out / fold_file(k))
+    fold_of = {s.patient: int(k) for s, k in zip(samples, judged.fold, strict=True)}
+    card = write_card(
+        out, thresholds, figures, asdict(recipe), samples, folds=judged.thresholds, seen=list_seen(scans, fold_of)
+    )
     append_ledger(ledger or out / "real_fakes_ledger.csv", card)
     return card
 
