@@ -1,0 +1,103 @@
+"""Thresholds of a map detector, fitted on maps of authentic scans that its model never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from verict.ct.volume import CTVolume
+from verict.detect.verdict import MIN_RUN_SLICES, average_along_z, averaged_slices
+
+EIGHT_NEIGHBOURS = np.ones((3, 3))
+CANDIDATES = 400
+
+
+@dataclass(frozen=True, eq=False)
+class AuthenticMap:
+    """The (z, rows, columns) score map of one authentic series, from a model that never saw it."""
+
+    folder: str
+    patient: str
+    volume: CTVolume
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class Goals:
+    """False alarms allowed on authentic scans.
+
+    Marks and run regions are averaged over folders, so that long series do not outweigh the others; decisive
+    lone slices over patients. ``run_margin`` is kept above the highest authentic series.
+    """
+
+    marks_per_slice: float = 0.12  # the largest for which unseen folders keep to 0.1, as measured
+    decisive_slices: float = 0.01
+    run_marks_per_series: float = 0.5
+    run_margin: float = 0.5
+
+
+def count_marks(values: np.ndarray, threshold: float) -> int:
+    """How many separate marks a (rows, columns) map has at a threshold."""
+    return int(ndimage.label(np.nan_to_num(values, nan=-np.inf) >= threshold, EIGHT_NEIGHBOURS)[1])
+
+
+def fit_thresholds(maps: Iterable[AuthenticMap], goals: Goals) -> dict[str, float]:
+    """The four thresholds of `verict.detect.verdict`, low ones that keep to the goals."""
+    maps = list(maps)
+    slices = [(m, s) for m in maps for s in m.values if np.isfinite(s).any()]
+    peaks = np.array([np.nanmax(s) for _, s in slices])
+    candidates = np.unique(np.quantile(peaks, np.linspace(0.3, 1, CANDIDATES)))
+    candidates = np.append(candidates, peaks.max() + 0.1)
+    mark = _lowest(
+        candidates,
+        goals.marks_per_slice,
+        lambda t: _mean_of_means((m.folder, count_marks(s, t)) for m, s in slices),
+    )
+    decisive = _lowest(
+        candidates,
+        goals.decisive_slices,
+        lambda t: _mean_of_means((m.patient, float(np.nanmax(s) >= t)) for m, s in slices),
+    )
+    runs = [(m, run, average_along_z(m.values, m.volume)[run]) for m in maps for run in m.volume.runs]
+    runs = [(m, run, v) for m, run, v in runs if averaged_slices(m.volume, run) >= MIN_RUN_SLICES]
+    highest = [float(np.nanmax(v)) for _, _, v in runs if np.isfinite(v).any()]
+    series = [(m.folder, [v for other, _, v in runs if other is m]) for m in {id(m): m for m, _, _ in runs}.values()]
+    top = max(highest, default=decisive)
+    run_candidates = np.unique([*highest, *np.linspace(min(highest, default=top) - 2, top + 0.1, 60)])
+    run_mark = _lowest(
+        run_candidates,
+        goals.run_marks_per_series,
+        lambda t: _mean_of_means((f, float(sum(_count_regions(v, t) for v in parts))) for f, parts in series),
+    )
+    return {
+        "mark_threshold": float(mark),
+        "decisive_threshold": float(max(decisive, mark)),
+        "run_mark_threshold": float(run_mark),
+        "run_decisive_threshold": float(max(top + goals.run_margin, run_mark)),
+    }
+
+
+def _lowest(candidates: np.ndarray, goal: float, rate: object) -> float:
+    """A candidate whose rate keeps to the goal, by bisection: rates all but always fall as thresholds rise."""
+    low, high = 0, len(candidates) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if rate(candidates[middle]) <= goal:  # type: ignore[operator]
+            high = middle
+        else:
+            low = middle + 1
+    return float(candidates[low])
+
+
+def _mean_of_means(counts: Iterable[tuple[str, float]]) -> float:
+    folders: dict[str, list[float]] = {}
+    for folder, count in counts:
+        folders.setdefault(folder, []).append(count)
+    return float(np.mean([np.mean(v) for v in folders.values()])) if folders else 0.0
+
+
+def _count_regions(values: np.ndarray, threshold: float) -> int:
+    return int(ndimage.label(np.nan_to_num(values, nan=-np.inf) >= threshold, np.ones((3, 3, 3)))[1])
