@@ -18,7 +18,6 @@ from verict.datasets.scans import Progress, Scan
 from verict.datasets.splits import grouped_folds, unseen_by
 from verict.detect.spectrum import smooth_map
 from verict.evaluation.thresholds import Goals, fit_thresholds
-from verict.evaluation.thresholds import Goals, fit_thresholds
 from verict.training.card import append_ledger, fold_file, list_seen, write_card
 from verict.training.figures import Judged, measure
 from verict.training.forged_series import measure_forged_series
