@@ -11,6 +11,7 @@ import pydicom
 from verict.ct.discover import NotExamined as NotExamined  # part of the result as it was found
 from verict.ct.volume import Note
 from verict.detect.evidence import Evidence, Finding
+from verict.detect.weight import NOT_ON_CARD, LikelihoodRatio, PValue
 
 
 class Verdict(StrEnum):
@@ -29,7 +30,8 @@ class Region:
     inclusive voxel box (z0, z1, y0, y1, x0, x1), ``extent_mm`` its (z, y, x) size, ``slices`` the z
     indices it was marked on, ``score`` higher = more suspicious in the detector's unit,
     ``peak_slice`` the z index to look at first, ``decisive`` whether it alone makes the series
-    suspicious by the documented rule.
+    suspicious by the documented rule, ``likelihood_ratio`` what its score weighs, None with the reason in
+    ``ratio_reason``.
     """
 
     detector: str
@@ -43,6 +45,8 @@ class Region:
     score: float
     decisive: bool
     evidence: str
+    likelihood_ratio: LikelihoodRatio | None = None
+    ratio_reason: str = NOT_ON_CARD
 
     @property
     def rank(self) -> tuple[bool, float]:
@@ -54,7 +58,8 @@ class Region:
 class SeriesResult:
     """Everything said of one examined series. ``score`` is None where no pixel detector could judge.
 
-    ``regions`` are those of all detectors by `Region.rank`.
+    ``regions`` are those of all detectors by `Region.rank`. ``p_value`` is how usual so high a score is among
+    untouched scans, None with the reason in ``p_value_reason``.
     ``header`` is the first slice's, kept so that an anonymous report knows what to leave out; it, the UIDs of
     the slices and ``evidence`` (without its maps) are not in the JSON as such.
     """
@@ -74,6 +79,8 @@ class SeriesResult:
     sop_instance_uids: tuple[str, ...] = field(default=(), repr=False)
     evidence: tuple[Evidence, ...] = field(default=(), repr=False)
     description: dict[str, str] = field(default_factory=dict, repr=False)
+    p_value: PValue | None = None
+    p_value_reason: str = NOT_ON_CARD
 
 
 @dataclass(frozen=True, eq=False)

@@ -188,6 +188,8 @@ def _result(
         description=_description(volume),
         header=volume.headers[0] if volume.headers else None,
         sop_instance_uids=volume.sop_instance_uids,
+        p_value=assessment.p_value,
+        p_value_reason=assessment.p_value_reason,
     )
 
 

@@ -11,13 +11,14 @@
    Headers alone never go beyond indeterminate, and only a contradiction goes that far: no number of notable
    and unusual findings adds up to more.
 
-All four thresholds come from the model card, where they were fitted on authentic scans only.
+All four thresholds come from the model card, where they were fitted on authentic scans only. What a region and a
+series weigh as evidence stands beside the verdict and changes nothing about it, see `verict.detect.weight`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -25,6 +26,7 @@ from scipy import ndimage
 from verict.ct.volume import CTVolume
 from verict.detect.evidence import Confidence, Evidence, Finding, ScoreMap
 from verict.detect.result import Region, Verdict
+from verict.detect.weight import PValue, Unit, weigh_score, weigh_series
 
 DEPTH_MM = 12.0  # under a third of the smallest cube CT-GAN touches up (42 slices of 1 mm)
 MIN_RUN_SLICES = 3
@@ -32,12 +34,17 @@ MIN_RUN_SLICES = 3
 
 @dataclass(frozen=True)
 class Assessment:
-    """What the rule makes of one series. ``score`` is the highest averaged cell, None without any."""
+    """What the rule makes of one series.
+
+    ``score`` is the highest averaged cell, None without any; ``p_value`` is None with the reason beside it.
+    """
 
     verdict: Verdict
     reason: str
     score: float | None
     regions: tuple[Region, ...]
+    p_value: PValue | None
+    p_value_reason: str
 
 
 def average_along_z(values: np.ndarray, volume: CTVolume) -> np.ndarray:
@@ -83,7 +90,9 @@ def find_regions(volume: CTVolume, evidence: Evidence, sop_instance_uids: tuple[
             scores = np.where(labels[box] == index, part[box], -np.inf)
             corner = np.array([run.start + box[0].start, box[1].start, box[2].start])
             place = _Place(np.argwhere(np.isfinite(scores)) + corner, scores)
-            regions.append(_describe(volume, evidence, place, sop_instance_uids, decisive=place.score >= decide))
+            region = _describe(volume, evidence, place, sop_instance_uids, decisive=place.score >= decide)
+            ratio, why_not = weigh_score(evidence.card, place.score, Unit.RUN if in_depth else Unit.SLICE)
+            regions.append(replace(region, likelihood_ratio=ratio, ratio_reason=why_not))
     return tuple(sorted(regions, key=lambda r: r.rank))
 
 
@@ -122,7 +131,7 @@ def assess(volume: CTVolume, evidence: tuple[Evidence, ...], sop_instance_uids: 
         verdict, reason = Verdict.NO_EVIDENCE, f"no contradiction found by {asked}; no pixel detector was run"
     else:
         verdict, reason = Verdict.INDETERMINATE, "no detector was run"
-    return Assessment(*add_findings(verdict, reason, findings), score, regions)
+    return Assessment(*add_findings(verdict, reason, findings), score, regions, *_weigh(volume, maps))
 
 
 def add_findings(verdict: Verdict, reason: str, findings: Iterable[Finding]) -> tuple[Verdict, str]:
@@ -160,6 +169,26 @@ def _highest(volume: CTVolume, score_map: ScoreMap | None) -> float | None:
         return None
     averaged = average_along_z(score_map.values, volume)
     return float(np.nanmax(averaged)) if np.isfinite(averaged).any() else None
+
+
+def peaks_by_unit(volume: CTVolume, averaged: np.ndarray) -> tuple[tuple[float, ...], float | None]:
+    """What a series' p-value rests on: each lone slice's highest cell, and the highest averaged cell of all runs.
+
+    ``averaged`` is the (z, rows, columns) map as `average_along_z` gives it; slices without a score are left out.
+    """
+    lone: list[float] = []
+    in_depth: list[float] = []
+    for run in volume.runs:
+        kept = in_depth if averaged_slices(volume, run) >= MIN_RUN_SLICES else lone
+        kept += [float(np.nanmax(part)) for part in averaged[run] if np.isfinite(part).any()]
+    return tuple(lone), max(in_depth, default=None)
+
+
+def _weigh(volume: CTVolume, maps: Sequence[Evidence]) -> tuple[PValue | None, str]:
+    """The p-value of a series by the first detector that has a map; several would need one null of them all."""
+    if not maps:
+        return None, "no pixel detector was run"
+    return weigh_series(maps[0].card, *peaks_by_unit(volume, average_along_z(maps[0].score_map.values, volume)))
 
 
 def _describe(
