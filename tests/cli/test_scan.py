@@ -17,6 +17,7 @@ from report.schema_check import find_violations
 from typer.testing import CliRunner, Result
 
 from verict.cli import scan as command
+from verict.cli import terminal
 from verict.detect.result import ScanResult, Verdict
 from verict.errors import InputError, ModelError, UsageError
 
@@ -121,7 +122,7 @@ def test_summary_goes_to_stdout_and_failures_to_stderr(stand_in: StandIn, here: 
     assert "truncated" not in result.stdout
     assert "pixel data is truncated" in result.stderr
     assert "\x1b" not in result.stdout
-    assert max(map(len, result.stdout.splitlines())) <= command.PIPE_WIDTH
+    assert max(map(len, result.stdout.splitlines())) <= terminal.PIPE_WIDTH
 
 
 def test_long_list_of_failures_is_cut(stand_in: StandIn, here: Path) -> None:
@@ -323,7 +324,7 @@ def test_progress_is_shown_on_a_terminal_only(
         def __exit__(self, *error: object) -> None:
             pass
 
-    monkeypatch.setattr(command, "_show_progress", Terminal)
+    monkeypatch.setattr(command, "show_progress", Terminal)
     _run("a")
     assert shown == []
     monkeypatch.setattr(command.sys, "stderr", _TerminalStream())

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from verict.cli.terminal import make_streams_forgiving, open_stdout, show_progress
 from verict.detect import registry
 from verict.detect.result import Failure, ScanResult
 from verict.errors import InputError, OutputError, UsageError, VerictError, say_count
@@ -28,7 +26,6 @@ from verict.report.words import printable
 if TYPE_CHECKING:
     from verict.detect.scan import ScanOptions
 
-PIPE_WIDTH = 100  # columns where the output is not a terminal
 ERRORS_SHOWN = 20
 PRECEDENCE = (10, 1, 11, 0)  # which exit code stands for several studies, the first that occurs
 USAGE, INTERRUPTED = 2, 130
@@ -112,7 +109,7 @@ def scan(
     2 wrong usage, or an output that cannot be written;
     130 interrupted.
     """
-    _make_streams_forgiving()
+    make_streams_forgiving()
     try:
         options = _choose_options(detector, series=series, workers=workers, pictures=report is not None)
         job = _Job(_list_studies(studies, each=each), each or len(studies) > 1, json, report, options, anonymous, quiet)
@@ -128,13 +125,6 @@ def scan(
         _tell("interrupted; no output file was written or changed")
         code = INTERRUPTED
     raise typer.Exit(code)
-
-
-def _make_streams_forgiving() -> None:
-    """Let a stream of a narrow encoding escape what it cannot show, instead of failing on it."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _choose_options(
@@ -202,7 +192,7 @@ def _scan_one(job: _Job) -> int:
     if job.report is not None:
         write_text(job.report, to_html(result, anonymous=job.anonymous))
     if not job.quiet and not job.json_to_stdout:
-        _stdout().print(render_summary(anonymise_result(result) if job.anonymous else result))
+        open_stdout().print(render_summary(anonymise_result(result) if job.anonymous else result))
     return result.exit_code
 
 
@@ -228,7 +218,7 @@ def _scan_many(job: _Job) -> int:
             _tell(f"interrupted after {len(rows)} of {len(job.studies)} studies{kept}")
             return INTERRUPTED
     if not job.quiet and not job.json_to_stdout:
-        _stdout().print(render_studies(rows))
+        open_stdout().print(render_studies(rows))
     return next(code for code in PRECEDENCE if any(row.exit_code == code for row in rows))
 
 
@@ -294,26 +284,6 @@ def _tell(message: str) -> None:
     typer.echo(f"verict scan: {printable(message)}", err=True)
 
 
-def _stdout() -> Console:
-    """Where the summary goes: as wide as the terminal, or of fixed width in a pipe."""
-    return Console(
-        highlight=False, markup=False, emoji=False, soft_wrap=False,
-        width=None if sys.stdout.isatty() else PIPE_WIDTH,
-    )
-
-
 def _open_progress(job: _Job) -> AbstractContextManager[Callable[[str, int, int], None] | None]:
     """A progress display on standard error, None where that is no terminal or nobody wants it."""
-    return nullcontext() if job.quiet or not sys.stderr.isatty() else _show_progress()
-
-
-@contextmanager
-def _show_progress() -> Iterator[Callable[[str, int, int], None]]:
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True, emoji=False), transient=True) as display:
-        task = display.add_task("reading", total=None)
-
-        def update(stage: str, done: int, total: int) -> None:
-            display.update(task, description=printable(stage), completed=done, total=total or None)
-
-        yield update
+    return nullcontext() if job.quiet or not sys.stderr.isatty() else show_progress()

@@ -84,7 +84,7 @@ def to_html(result: ScanResult, *, anonymous: bool = False) -> str:
     """
     if anonymous:
         result = anonymise_result(result)
-    return _environment().get_template("report.html.j2").render(
+    return make_environment().get_template("report.html.j2").render(
         result=result,
         anonymous=anonymous,
         title=words.study_title(result),
@@ -102,7 +102,8 @@ def to_html(result: ScanResult, *, anonymous: bool = False) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def make_environment() -> Environment:
+    """What renders every page: all text escaped and made printable, a name that is missing is an error."""
     environment = Environment(
         loader=PackageLoader("verict.report"),
         autoescape=True,
