@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 
 from verict import __version__
@@ -16,8 +14,6 @@ from verict.detect import spectrum_features as sf
 from verict.detect.model import CARD_SCHEMA
 from verict.provenance import sha256_of
 from verict.training.samples import Sample
-
-LEDGER_FIGURES = ("auc_fb", "found_fb", "auc_fm", "found_fm", "false_marks_per_slice")
 
 
 def list_seen(scans: Iterable[Scan], fold_of: dict[str, int]) -> dict[str, dict[str, int]]:
@@ -92,18 +88,6 @@ def write_card(
 def fold_file(fold: int) -> str:
     """The name of a fold's weights."""
     return f"spectrum-fold-{fold}.onnx"
-
-
-def append_ledger(ledger: Path, card: dict) -> None:
-    """Add a line to the ledger (CSV): every look at the real fakes is kept, so that none is lucky unseen."""
-    figures = {row["name"]: row["value"] for row in card["figures"]}
-    is_new = not ledger.exists()
-    with ledger.open("a", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        if is_new:
-            writer.writerow(["utc", "weights_sha256", *LEDGER_FIGURES, "what"])
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        writer.writerow([now, card["sha256"][:16], *(figures.get(name) for name in LEDGER_FIGURES), "train spectrum"])
 
 
 def _counts(samples: list[Sample]) -> dict[str, dict[str, int]]:

@@ -17,8 +17,9 @@ import numpy as np
 from verict.datasets.scans import Progress, Scan
 from verict.datasets.splits import grouped_folds, unseen_by
 from verict.detect.spectrum import smooth_map
+from verict.evaluation import ledger as real_fakes
 from verict.evaluation.thresholds import Goals, fit_thresholds
-from verict.training.card import append_ledger, fold_file, list_seen, write_card
+from verict.training.card import fold_file, list_seen, write_card
 from verict.training.figures import Judged, measure
 from verict.training.forged_series import measure_forged_series
 from verict.training.network import Network, NetworkRecipe, fit_network, write_onnx
@@ -108,7 +109,12 @@ def train_spectrum(
     card = write_card(
         out, thresholds, figures, asdict(recipe), samples, folds=judged.thresholds, seen=list_seen(scans, fold_of)
     )
-    append_ledger(ledger or out / "real_fakes_ledger.csv", card)
+    real_fakes.append_figures(
+        ledger or out / real_fakes.DEFAULT_NAME,
+        {row["name"]: row["value"] for row in card["figures"]},
+        weights_sha256=card["sha256"],
+        what="train spectrum",
+    )
     return card
 
 
