@@ -1,0 +1,36 @@
+"""Kernels: 1 at zero, nothing from the cutoff on, sharper ones pass more."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from verict.ct.phantom.kernels import KERNELS, MEASURED_KERNELS, Kernel, KernelShape, draw_kernel, kernel_response
+
+
+@pytest.mark.parametrize("shape", [*KERNELS.values(), *MEASURED_KERNELS.values()])
+def test_a_kernel_keeps_the_mean_and_ends_at_its_cutoff(shape: KernelShape) -> None:
+    assert kernel_response(np.array([0.0]), shape)[0] == 1
+    assert np.abs(kernel_response(np.array([shape.cutoff_per_mm, 3.0]), shape)).max() < 1e-12
+    assert kernel_response(np.linspace(0, shape.cutoff_per_mm * 0.99, 50), shape).min() > 0
+
+
+def test_there_is_a_preset_for_each_kernel_in_order_of_sharpness() -> None:
+    assert list(KERNELS) == list(Kernel)
+    at_half = [kernel_response(np.array([0.4]), KERNELS[k])[0] for k in (Kernel.SOFT, Kernel.STANDARD, Kernel.BONE)]
+    assert at_half == sorted(at_half)
+    fine = {k: kernel_response(np.array([0.7]), KERNELS[k])[0] for k in Kernel}
+    assert max(fine, key=lambda k: fine[k]) is Kernel.BONE
+    response = kernel_response(np.linspace(0, 0.7, 100), KERNELS[Kernel.LUNG])
+    assert response.max() > 2  # lung kernels enhance edges
+
+
+def test_drawn_kernels_are_plausible_and_seeded() -> None:
+    drawn = [draw_kernel(np.random.default_rng(seed)) for seed in range(200)]
+    assert drawn == [draw_kernel(np.random.default_rng(seed)) for seed in range(200)]
+    assert len(set(drawn)) == 200
+    half = np.array([kernel_response(np.array([0.4]), shape)[0] for shape in drawn])
+    real = np.array([kernel_response(np.array([0.4]), shape)[0] for shape in MEASURED_KERNELS.values()])
+    assert half.min() > 0.6 * real.min()
+    assert half.max() < 1.6 * real.max()
+    assert np.ptp(half) > 0.7 * np.ptp(real)
