@@ -23,6 +23,8 @@ from verict.training.card import fold_file, list_seen, write_card
 from verict.training.figures import Judged, measure
 from verict.training.forged_series import measure_forged_series
 from verict.training.network import Network, NetworkRecipe, fit_network, write_onnx
+from verict.training.phantoms import FOLDER as PHANTOM
+from verict.training.phantoms import simulate_scans
 from verict.training.samples import (
     AUTHENTIC,
     CLEAN_MM,
@@ -45,6 +47,10 @@ class SpectrumRecipe:
     ----------
     seed
         Fixes simulation, sampling and initialisation.
+    phantoms
+        Simulated chests of simulated scanners that are learnt from too, untouched and forged.
+    simulated_only
+        Whether nothing else is: no real scan, no real fake.
     forged, varied
         Simulated forgeries, and untouched slices shown as by another scanner.
     painted_mm
@@ -64,6 +70,8 @@ class SpectrumRecipe:
     """
 
     seed: int = 7
+    phantoms: int = 0
+    simulated_only: bool = False
     forged: int = 6000
     varied: int = 1500
     painted_mm: float = 7.0
@@ -91,7 +99,8 @@ def train_spectrum(
     MissingExtraError
         If scikit-learn or onnx is missing.
     """
-    scans = load_scans(data, progress)
+    scans = [] if recipe.simulated_only else load_scans(data, progress)
+    scans += simulate_scans(recipe.phantoms, recipe.seed, progress)
     samples = untouched_and_labelled(scans, recipe.seed, progress)
     samples += simulate_forgeries(scans, recipe.forged, recipe.seed, progress)
     samples += simulate_scanners(scans, recipe.varied, recipe.seed, progress)
@@ -147,8 +156,9 @@ def fold_of_samples(samples: list[Sample], recipe: SpectrumRecipe) -> np.ndarray
     """(n,) fold of each sample: by patient, both sources spread over all folds."""
     patients = sorted({s.patient for s in samples})
     largest = {p: max(sum(1 for s in samples if s.patient == p and s.source == AUTHENTIC), 1) for p in patients}
-    source = {s.patient: s.source for s in samples if s.source in (AUTHENTIC, REAL_FAKES)}
-    classes = ["long" if largest[p] > 20 else source[p] for p in patients]
+    seen = [s for s in samples if s.source in (AUTHENTIC, REAL_FAKES)]
+    source = {s.patient: PHANTOM if s.folder == PHANTOM else s.source for s in seen}
+    classes = ["long" if largest[p] > 20 and source[p] != PHANTOM else source[p] for p in patients]
     folds = grouped_folds(patients, recipe.folds, recipe.seed, classes=classes)
     number = {patients[i]: k for k, members in enumerate(folds) for i in members}
     return np.array([number[s.patient] for s in samples])

@@ -7,11 +7,15 @@ import numpy as np
 from verict.datasets.scans import Scan, Source
 from verict.detect.spectrum_features import grid_shape
 from verict.evaluation.thresholds import AuthenticMap
+from verict.training.phantoms import FOLDER as PHANTOM
 from verict.training.samples import AUTHENTIC, Sample
 
 
 def assemble_maps(scans: list[Scan], samples: list[Sample], maps: dict[int, np.ndarray]) -> list[AuthenticMap]:
-    """Whole (z, rows, columns) maps of the authentic series of which slices were scored."""
+    """Whole (z, rows, columns) maps of the authentic series of which slices were scored.
+
+    Simulated ones only where no real one was: what a hospital feels is false marks on real scans.
+    """
     by_place = {
         (s.folder, s.patient, s.series, s.z): maps[i]
         for i, s in enumerate(samples)
@@ -25,4 +29,4 @@ def assemble_maps(scans: list[Scan], samples: list[Sample], maps: dict[int, np.n
         nothing = np.full(grid_shape(*scan.volume.hu.shape[1:]), np.nan, np.float32)
         values = np.stack([by_place.get(k, nothing) for k in keys])
         whole.append(AuthenticMap(scan.folder, scan.patient, scan.volume, values))
-    return whole
+    return [w for w in whole if w.folder != PHANTOM] or whole
