@@ -72,7 +72,7 @@ class LikelihoodRatio:
 
 @dataclass(frozen=True)
 class PValue:
-    """Share of untouched patients that score at least as high, and the ``smallest`` share so few could give.
+    """Share of untouched ``patients`` that score at least as high, and the ``smallest`` so few could give.
 
     ``parts`` is how many slices without neighbours and sets of runs were looked at: the smallest p-value of
     them is multiplied by their number (Bonferroni).
@@ -167,10 +167,9 @@ def weigh_series(
     if any(not nulls.get(unit) for unit, _ in units):
         return None, NOT_ON_CARD
     parts = len(units)
-    patients = min(int(nulls[unit]["patients"]) for unit, _ in units)
+    patients = max(int(nulls[unit]["patients"]) for unit, _ in units)
     value = min(p_value_of(nulls[unit], score) for unit, score in units)
-    most = max(int(nulls[unit]["patients"]) for unit, _ in units)
-    return PValue(min(1.0, parts * value), min(1.0, parts / (most + 1)), patients, parts), ""
+    return PValue(min(1.0, parts * value), min(1.0, parts / (patients + 1)), patients, parts), ""
 
 
 def _block(card: Mapping[str, Any] | None) -> Mapping[str, Any]:

@@ -93,6 +93,8 @@ def to_html(result: ScanResult, *, anonymous: bool = False) -> str:
         detectors=_view_detectors(result),
         provenance=list(flatten(result.provenance)),
         limits=words.LIMITS,
+        ratio_meaning=words.RATIO_MEANING,
+        p_value_meaning=words.P_VALUE_MEANING,
         meanings=words.VERDICT_MEANING,
         titles=words.VERDICT_TITLE,
         gradient=Markup(css_gradient()),
@@ -122,6 +124,9 @@ def make_environment() -> Environment:
         "counted_findings": words.say_findings,
         "counted_regions": words.say_regions,
         "interval": _say_interval,
+        "ratio": words.say_ratio,
+        "propositions": words.say_propositions,
+        "p_value": words.say_p_value,
     }
     return environment
 

@@ -12,6 +12,7 @@ import numpy as np
 from verict.ct.volume import Note
 from verict.detect.evidence import Evidence, Finding
 from verict.detect.result import NotExamined, Region, ScanResult, SeriesResult
+from verict.detect.weight import LikelihoodRatio, PValue
 from verict.report.anonymise import anonymise_result
 from verict.report.words import VERDICT_MEANING
 
@@ -76,6 +77,8 @@ def _describe_series(series: SeriesResult) -> dict:
         "meaning": VERDICT_MEANING[series.verdict],
         "reason": series.reason,
         "score": series.score,
+        "p_value": _describe_p_value(series.p_value),
+        "p_value_reason": series.p_value_reason,
         "source": series.source,
         "slice_count": series.slice_count,
         "input_sha256": series.input_sha256,
@@ -101,6 +104,35 @@ def _describe_region(region: Region) -> dict:
         "score": region.score,
         "decisive": region.decisive,
         "evidence": region.evidence,
+        "likelihood_ratio": _describe_ratio(region.likelihood_ratio),
+        "likelihood_ratio_reason": region.ratio_reason,
+    }
+
+
+def _describe_ratio(ratio: LikelihoodRatio | None) -> dict | None:
+    if ratio is None:
+        return None
+    return {
+        "value": ratio.value,
+        "low": ratio.low,
+        "high": ratio.high,
+        "at_bound": ratio.is_at_bound,
+        "words": ratio.words,
+        "h1": ratio.h1,
+        "h2": ratio.h2,
+        "h1_patients": ratio.h1_patients,
+        "h2_patients": ratio.h2_patients,
+    }
+
+
+def _describe_p_value(p_value: PValue | None) -> dict | None:
+    if p_value is None:
+        return None
+    return {
+        "value": p_value.value,
+        "smallest": p_value.smallest,
+        "patients": p_value.patients,
+        "parts": p_value.parts,
     }
 
 

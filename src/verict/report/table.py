@@ -125,6 +125,8 @@ def _render_series(series: SeriesResult) -> list[RenderableType]:
     parts.append(
         _indent(f"{judged}; {words.say_regions(series)}; header findings: {words.say_findings(series.findings)}")
     )
+    if series.p_value is not None:
+        parts.append(_indent(f"p-value {words.say_p_value(series)}"))
     if series.regions:
         parts.append(Padding(_render_regions(words.order_regions(series.regions)), (0, 0, 0, 2), expand=False))
     parts += [_indent(f"note: {n.message}") for n in series.notes[:NOTES_SHOWN]]
@@ -133,18 +135,21 @@ def _render_series(series: SeriesResult) -> list[RenderableType]:
 
 
 def _render_regions(regions: Sequence[tuple[int, Region]]) -> RenderableType:
-    """The places as a table, and below it the evidence in words, said once for all regions it holds for."""
+    """The places as a table, and below it evidence and weight in words, said once for all regions they hold for."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
     for title in ("Region", "Score", "Centre voxel", "Centre LPS (mm)", "Extent x y z (mm)", "Slices"):
         table.add_column(title, overflow="fold", justify="right" if title == "Score" else "left")
     reasons: dict[str, list[str]] = {}
+    weights: dict[str, list[str]] = {}
     for number, (_, region) in enumerate(regions[:REGIONS_SHOWN], start=1):
         table.add_row(
             f"{number} decisive" if region.decisive else str(number), words.say_number(region.score),
             words.say_voxel(region), words.say_place(region), words.say_extent(region), words.say_slices(region.slices),
         )
         reasons.setdefault(region.evidence, []).append(str(number))
-    evidence = [_text(f"region {', '.join(numbers)}: {reason}") for reason, numbers in reasons.items() if reason]
+        weights.setdefault(words.say_ratio(region), []).append(str(number))
+    said = (*reasons.items(), *weights.items())
+    evidence = [_text(f"region {', '.join(numbers)}: {text}") for text, numbers in said if text]
     return Group(table, *evidence, *_render_more(len(regions) - REGIONS_SHOWN, "regions"))
 
 

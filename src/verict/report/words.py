@@ -66,6 +66,21 @@ LIMITS = (
 )
 
 
+RATIO_MEANING = (
+    "A likelihood ratio says how many times as probable the score of this place is if the first of two named "
+    "explanations is true as it is if the second is. It is not the probability that the scan was forged: that also "
+    "depends on how common forgeries are among such scans, which no image tells. Where one scan in 100,000 is forged, "
+    "even a ratio of 1,000 leaves a forgery less probable than a false alarm. The ratio stops at a bound set "
+    "by how few patients it was measured on. Ratios of several places of one scan must not be multiplied. Other "
+    "kinds of forgery than the one named were not measured."
+)
+
+P_VALUE_MEANING = (
+    "The p-value is the share of untouched patients, this one counted among them, that score at least as high. "
+    "It is not the probability that the scan is authentic."
+)
+
+
 def study_title(result: ScanResult) -> str:
     """The headline over a whole study, from its exit code."""
     if result.exit_code == 11 and not result.series:
@@ -122,6 +137,34 @@ def say_findings(findings: Sequence[Finding]) -> str:
     counts = {level: sum(f.confidence is level for f in findings) for level in CONFIDENCE_TITLE}
     said = [f"{n} {level.value}" for level, n in counts.items() if n]
     return ", ".join(said) or "none"
+
+
+def say_ratio(region: Region) -> str:
+    """The likelihood ratio of a region in figures and words, or why there is none."""
+    ratio = region.likelihood_ratio
+    if ratio is None:
+        return f"no likelihood ratio: {region.ratio_reason}"
+    bound = ""
+    if ratio.is_at_bound:
+        few = min(ratio.h1_patients, ratio.h2_patients)
+        bound = f", the {'most' if ratio.value > 1 else 'least'} that as few as {few} patients can support"
+    return f"likelihood ratio {say_number(ratio.value, 2 if ratio.value < 10 else 0)}: {ratio.words}{bound}"
+
+
+def say_propositions(region: Region) -> str:
+    """The two explanations a region's likelihood ratio compares, "" without one."""
+    ratio = region.likelihood_ratio
+    return "" if ratio is None else f"first, {ratio.h1}; second, {ratio.h2}"
+
+
+def say_p_value(series: SeriesResult) -> str:
+    """The p-value of a series with the smallest it could have been, or why there is none."""
+    p_value = series.p_value
+    if p_value is None:
+        return f"none: {series.p_value_reason}"
+    parts = f", {p_value.parts} places along z looked at" if p_value.parts > 1 else ""
+    smallest = f"with {say_count(p_value.patients, 'untouched patient')} to compare with it cannot be below"
+    return f"{say_number(p_value.value, 3)} ({smallest} {say_number(p_value.smallest, 3)}{parts})"
 
 
 def say_regions(series: SeriesResult) -> str:
