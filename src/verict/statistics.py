@@ -47,30 +47,93 @@ def area_under_curve(positive: np.ndarray, negative: np.ndarray) -> float:
 
 
 def area_over_patients(
-    scores: np.ndarray, is_positive: np.ndarray, patients: Sequence[str], *, seed: int = 0
+    scores: np.ndarray,
+    is_positive: np.ndarray,
+    patients: Sequence[str],
+    *,
+    weights: np.ndarray | None = None,
+    seed: int = 0,
 ) -> Figure:
     """Area under the curve with a percentile interval from a bootstrap over patients.
 
-    A patient is drawn with all its sites: sites of one patient are not independent. ``n`` counts positives.
+    A patient is drawn with all its sites: sites of one patient are not independent. ``weights`` (n,) is what
+    each site counts, 1 by default. ``n`` counts positives.
     """
     positive = np.asarray(is_positive, dtype=bool)
-    names, owner = np.unique(np.asarray(patients), return_inverse=True)
     if positive.all() or not positive.any():
         return Figure(None, None, None, int(positive.sum()))
-    value = area_under_curve(scores[positive], scores[~positive])
-    rng = np.random.default_rng(seed)
-    members = [np.flatnonzero(owner == i) for i in range(len(names))]
-    draws = []
-    for _ in range(BOOTSTRAPS):
-        chosen = np.concatenate([members[i] for i in rng.integers(len(names), size=len(names))])
-        hit = positive[chosen]
-        if hit.any() and not hit.all():
-            draws.append(area_under_curve(scores[chosen][hit], scores[chosen][~hit]))
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Figure(value, float(low), float(high), int(positive.sum()))
+    finite = np.nan_to_num(np.asarray(scores, np.float64), nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+    levels, level = np.unique(finite, return_inverse=True)
+    names, owner = np.unique(np.asarray(patients), return_inverse=True)
+    base = np.ones(len(positive)) if weights is None else np.asarray(weights, np.float64)
+
+    def area(counts: np.ndarray) -> float:
+        own = base * counts[owner]
+        hit = np.bincount(level, np.where(positive, own, 0), len(levels))
+        miss = np.bincount(level, np.where(positive, 0, own), len(levels))
+        pairs = hit.sum() * miss.sum()
+        return float((hit * (np.cumsum(miss) - miss / 2)).sum() / pairs) if pairs else np.nan
+
+    low, high = _interval(np.array([area(counts) for counts in _draw_patients(len(names), seed)]))
+    return Figure(area(np.ones(len(names))), low, high, int(positive.sum()))
 
 
-def share_of_count(hits: int, n: int) -> Figure:
+def matched_area(
+    scores: tuple[np.ndarray, np.ndarray],
+    patients: tuple[Sequence[str], Sequence[str]],
+    is_match: np.ndarray,
+    *,
+    seed: int = 0,
+) -> Figure:
+    """Area under the curve where each positive is compared with its own negatives only.
+
+    The covariate-adjusted area of Janes and Pepe (https://doi.org/10.1093/biomet/asp002): for each positive the
+    share of its matches that score lower, ties counted half, averaged over positives.
+
+    Parameters
+    ----------
+    scores
+        (n,) of the positives and (m,) of the negatives, higher = more suspicious; NaN counts as the lowest.
+    patients
+        Whose each is; the interval is a percentile bootstrap over patients of both.
+    is_match
+        (n, m) bool, the negatives of each positive; positives without any are left out.
+    """
+    match = np.asarray(is_match, bool)
+    kept = match.any(axis=1)
+    if not kept.any():
+        return Figure(None, None, None, 0)
+    positive, negative = (np.nan_to_num(s.astype(np.float64), nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+                          for s in scores)
+    above = (positive[:, None] > negative) + 0.5 * (positive[:, None] == negative)
+    wins, match = np.where(match, above, 0)[kept], match[kept].astype(np.float64)
+    names, owner = np.unique(np.concatenate([np.asarray(p) for p in patients]), return_inverse=True)
+    own, other = owner[: len(positive)][kept], owner[len(positive) :]
+
+    def area(counts: np.ndarray) -> float:
+        weight = match @ counts[other]
+        share = np.divide(wins @ counts[other], weight, out=np.zeros(len(weight)), where=weight > 0)
+        drawn = counts[own] * (weight > 0)
+        return float((drawn * share).sum() / drawn.sum()) if drawn.any() else np.nan
+
+    low, high = _interval(np.array([area(counts) for counts in _draw_patients(len(names), seed)]))
+    return Figure(area(np.ones(len(names))), low, high, int(kept.sum()))
+
+
+def _draw_patients(count: int, seed: int) -> np.ndarray:
+    """(draws, count) how often each patient is drawn in each bootstrap."""
+    chosen = np.random.default_rng(seed).integers(count, size=(BOOTSTRAPS, count))
+    flat = chosen + count * np.arange(BOOTSTRAPS)[:, None]
+    return np.bincount(flat.ravel(), minlength=BOOTSTRAPS * count).reshape(BOOTSTRAPS, count).astype(np.float64)
+
+
+def _interval(draws: np.ndarray) -> tuple[float, float]:
+    """The middle 95 % of what was drawn; draws without a value left out."""
+    low, high = np.nanquantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def share_of_count(hits: int, n: int, *, level: float = LEVEL) -> Figure:
     """``hits`` of ``n`` with the exact interval of Clopper and Pearson (Biometrika 26, 1934).
 
     >>> share_of_count(53, 55).as_dict()
@@ -78,8 +141,27 @@ def share_of_count(hits: int, n: int) -> Figure:
     """
     if n == 0:
         return Figure(None, None, None, 0)
-    interval = stats.binomtest(int(hits), int(n)).proportion_ci(LEVEL, method="exact")
+    interval = stats.binomtest(int(hits), int(n)).proportion_ci(level, method="exact")
     return Figure(hits / n, float(interval.low), float(interval.high), int(n))
+
+
+def share_over_patients(hits: np.ndarray, patients: Sequence[str], *, seed: int = 0) -> Figure:
+    """Share of (n,) bool sites, interval from a bootstrap over patients.
+
+    Where none or all were hit, a bootstrap knows no spread: the interval is then that of Clopper and Pearson with
+    the number of patients as n.
+    """
+    hits = np.asarray(hits, dtype=bool)
+    if not len(hits):
+        return Figure(None, None, None, 0)
+    names, owner = np.unique(np.asarray(patients), return_inverse=True)
+    if hits.all() or not hits.any():
+        bound = share_of_count(len(names) if hits.all() else 0, len(names))
+        return Figure(float(hits.mean()), bound.low, bound.high, len(hits))
+    totals, sizes = np.bincount(owner, hits), np.bincount(owner)
+    counts = _draw_patients(len(names), seed)
+    low, high = _interval((counts @ totals) / (counts @ sizes))
+    return Figure(float(hits.mean()), low, high, len(hits))
 
 
 def rate_per_unit(counts: np.ndarray, patients: Sequence[str], *, seed: int = 0) -> Figure:

@@ -32,6 +32,11 @@ BRIGHT_HU = -500.0  # smoothed value above it: vessels, nodules, scars, walls
 PEAK_RADIUS_MM = 4.0  # a bright structure is the largest smoothed value within this radius
 AROUND_MM = 12.0  # radius of the disc around a bright structure that must be lung for the most part
 AROUND_SHARE = 0.4  # of it below -600 HU: a point more than about 2 mm inside a flat chest wall has less
+MASS_HU = -400.0  # half way from lung (-850) to soft tissue (40): where a mass ends
+MASS_RADIUS_MM = 3.0  # of the largest disc that fits; vessels of the outer lung are narrower
+MASS_APART_MM = 6.0  # of two centres closer than this only the one of the larger disc counts
+MASS_RING_MM = (2.0, 8.0)  # around that disc, beyond its edge: where a mass is surrounded by lung
+MASS_RING_SHARE = 0.5  # of the ring is parenchyma: not the hilum, the chest wall or a long vessel in the plane
 
 
 class SiteKind(StrEnum):
@@ -39,6 +44,7 @@ class SiteKind(StrEnum):
 
     PARENCHYMA = "parenchyma"
     BRIGHT = "bright"
+    MASS = "mass"
 
 
 @dataclass(frozen=True)
@@ -167,6 +173,53 @@ def choose_negative_sites(
         for kind, region in candidates.items()
         for y, x in _pick_apart(np.argwhere(region), spacing, apart_mm[kind], per_kind, rng)
     )
+
+
+def find_masses(
+    hu: np.ndarray, lung_mask: np.ndarray, spacing_mm: tuple[float, float], labels_mm: np.ndarray
+) -> tuple[Site, ...]:
+    """Every untouched nodule, mass or structure that looks like one in this slice, at its centre.
+
+    Bright (HU smoothed by 1 mm above -400), larger than the vessels of the outer lung (a disc of 6 mm fits),
+    compact and within the lung: at least half of the ring 2 to 8 mm beyond the largest disc that fits is
+    parenchyma. A large vessel cut across looks the same in one slice and is among them.
+
+    Parameters are those of `choose_negative_sites`; sites lie at least 48 mm from each label, in order of rows.
+
+    Raises
+    ------
+    UsageError
+        If the mask has another shape than the slice.
+    """
+    if hu.shape != lung_mask.shape or hu.ndim != 2:
+        raise UsageError("slice and lung mask do not match", found=f"{hu.shape} and {lung_mask.shape}")
+    spacing = np.asarray(spacing_mm, dtype=np.float64)
+    smooth = ndimage.gaussian_filter(hu.astype(np.float32), SMOOTHING_MM / spacing)
+    radius_mm = ndimage.distance_transform_edt(smooth > MASS_HU, spacing)
+    apart = 2 * np.ceil(MASS_APART_MM / spacing).astype(int) + 1
+    centre = (radius_mm >= MASS_RADIUS_MM) & (radius_mm == ndimage.maximum_filter(radius_mm, size=tuple(apart)))
+    centre &= lung_mask.astype(bool) & _clear_of(hu.shape, spacing, np.asarray(labels_mm).reshape(-1, 2))
+    parenchyma = lung_mask.astype(bool) & (smooth < PARENCHYMA_HU)
+    points = np.argwhere(centre)
+    points = points[np.argsort(-radius_mm[tuple(points.T)], kind="stable")]
+    kept: list[np.ndarray] = []
+    for point in points:
+        lone = all(np.hypot(*((point - other) * spacing)) >= MASS_APART_MM for other in kept)
+        if lone and _ring_share(parenchyma, spacing, point, float(radius_mm[tuple(point)])) >= MASS_RING_SHARE:
+            kept.append(point)
+    return tuple(Site(SiteKind.MASS, y, x) for y, x in sorted((int(y), int(x)) for y, x in kept))
+
+
+def _ring_share(region: np.ndarray, spacing: np.ndarray, point: np.ndarray, radius_mm: float) -> float:
+    """Share of the ring around a disc that lies in a region; what is beyond the image does not."""
+    inner, outer = (radius_mm + beyond for beyond in MASS_RING_MM)
+    reach = np.ceil(outer / spacing).astype(int)
+    y, x = np.mgrid[-reach[0] : reach[0] + 1, -reach[1] : reach[1] + 1]
+    distance = np.hypot(y * spacing[0], x * spacing[1])
+    ring = (distance > inner) & (distance <= outer)
+    y, x = y[ring] + point[0], x[ring] + point[1]
+    within = (y >= 0) & (y < region.shape[0]) & (x >= 0) & (x < region.shape[1])
+    return float(region[y[within], x[within]].sum() / max(ring.sum(), 1))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,101 @@
+"""Scores of places, and the places of all cases in columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from verict.datasets.scans import Source
+from verict.detect.evidence import ScoreMap
+from verict.evaluation.case import Case, PlaceKind
+
+REACH_MM = 10.0  # a place's score is the maximum of the map within this distance, for painted and untouched alike
+
+
+def score_at(score_map: ScoreMap, z: int, y: float, x: float, spacing_mm: Sequence[float]) -> float:
+    """Maximum of a map within `REACH_MM` in-plane of pixel (y, x) of slice z; -inf where it is undefined there.
+
+    Parameters
+    ----------
+    score_map
+        Higher = more suspicious, NaN where undefined.
+    z, y, x
+        Voxel.
+    spacing_mm
+        (y, x) or (z, y, x) in mm; the last two count.
+    """
+    values = score_map.values[z]
+    centres = (score_map.origin_px + np.arange(n) * score_map.stride_px for n in values.shape)
+    offsets_mm = [(c - at) * step for c, at, step in zip(centres, (y, x), spacing_mm[-2:], strict=True)]
+    rows, columns = (np.flatnonzero(np.abs(o) <= REACH_MM) for o in offsets_mm)
+    near = values[np.ix_(rows, columns)]
+    near = near[np.hypot(offsets_mm[0][rows, None], offsets_mm[1][columns]) <= REACH_MM]
+    near = near[~np.isnan(near)]
+    return float(near.max()) if near.size else -np.inf
+
+
+@dataclass(frozen=True, eq=False)
+class PlaceTable:
+    """Places in columns, (n,) each; ``table[chosen]`` keeps some of them.
+
+    ``score`` is the detector's, ``margin`` how far it lies above the mark threshold that judges its series: what
+    places of different series are ranked by, since series may be scored by different models (folds), each with
+    thresholds of its own. ``case`` numbers the cases, ``is_labelled`` tells which collection a place is of.
+    """
+
+    kind: np.ndarray
+    score: np.ndarray
+    margin: np.ndarray
+    centre_hu: np.ndarray
+    diameter_mm: np.ndarray
+    ring_hu: np.ndarray
+    patient: np.ndarray
+    case: np.ndarray
+    z: np.ndarray
+    y_mm: np.ndarray
+    x_mm: np.ndarray
+    is_labelled: np.ndarray
+
+    def __getitem__(self, chosen: np.ndarray) -> PlaceTable:
+        return PlaceTable(*(getattr(self, f.name)[chosen] for f in fields(self)))
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    def of(self, *kinds: PlaceKind, labelled: bool | None = None) -> PlaceTable:
+        """The places of some kinds, of one collection or (None) of both."""
+        chosen = np.isin(self.kind, kinds)
+        return self[chosen if labelled is None else chosen & (self.is_labelled == labelled)]
+
+    @property
+    def is_marked(self) -> np.ndarray:
+        """Where the score reaches the mark threshold of its own series."""
+        return self.margin >= 0
+
+
+def margin_of(score: np.ndarray, threshold: float) -> np.ndarray:
+    """How far scores lie above a threshold; an undefined one is the lowest there is."""
+    above = np.asarray(score, np.float64) - threshold
+    return np.where(np.isnan(score), -np.inf, above)
+
+
+def tabulate_places(cases: Sequence[Case]) -> PlaceTable:
+    """Every place of every case with its score, in the order of the cases."""
+    rows = []
+    for index, case in enumerate(cases):
+        subject = case.subject
+        spacing = subject.geometry.spacing_mm
+        for p in subject.places:
+            score = score_at(case.score_map, p.z, p.y, p.x, spacing)
+            rows.append(
+                (
+                    *(str(p.kind), score, float(margin_of(np.float64(score), case.calibration["mark_threshold"]))),
+                    *(p.centre_hu, p.diameter_mm, p.ring_hu, subject.patient, index, p.z),
+                    *(p.y * spacing[1], p.x * spacing[2], subject.source is Source.LABELLED),
+                )
+            )
+    kinds = ("U16", float, float, float, float, float, "U64", int, int, float, float, bool)
+    columns = zip(*rows, strict=True) if rows else ([] for _ in kinds)
+    return PlaceTable(*(np.array(column, dtype=kind) for column, kind in zip(columns, kinds, strict=True)))
