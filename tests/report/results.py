@@ -16,6 +16,7 @@ from verict.detect.result import (
     SeriesResult,
     Verdict,
 )
+from verict.detect.weight import LikelihoodRatio, PValue
 
 SERIES_UID = "1.3.6.1.4.1.14519.5.2.1.20051224.100"
 SOP_ROOT = "1.3.6.1.4.1.14519.5.2.1.20051224.200"
@@ -84,6 +85,16 @@ def make_picture(hu: np.ndarray | None = None, *, region: int = 0, slice_index: 
         contour=contour,
         pixel_spacing_mm=(0.7, 0.7),
     )
+
+
+def make_ratio(value: float = 5.4) -> LikelihoodRatio:
+    """A likelihood ratio between 0.2 and 13.6."""
+    return LikelihoodRatio(value, 0.2, 13.6, "lung was repainted here", "untouched lung", 40, 25)
+
+
+def make_p_value(value: float = 0.077) -> PValue:
+    """A p-value against 25 untouched patients."""
+    return PValue(value, 1 / 26, 25, 1)
 
 
 def make_region(*, decisive: bool = True, score: float = 8.0, **changes: object) -> Region:

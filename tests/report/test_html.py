@@ -14,7 +14,9 @@ from report.results import (
     SERIES_UID,
     SOP_ROOT,
     make_failure,
+    make_p_value,
     make_picture,
+    make_ratio,
     make_region,
     make_result,
     make_series,
@@ -23,6 +25,7 @@ from report.results import (
 from verict.detect.evidence import Evidence
 from verict.detect.result import NotExamined, ScanResult, Verdict
 from verict.report.html import flatten, to_html
+from verict.report.words import P_VALUE_MEANING, RATIO_MEANING
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7 * 7 }}{% raw %}\x1b[2J\udce9\u202e]]>&lt;"
 KNOWN_ATTRIBUTES = {
@@ -202,3 +205,36 @@ def test_flatten_nested_provenance() -> None:
         ("a.b", "not set"), ("a.c", "1, 2"), ("models 1.id", "x"), ("models 2.id", "y"), ("models 2.ok", "yes"),
         ("none", "none"),
     ]  # fmt: skip
+
+
+def _weighed() -> ScanResult:
+    regions = (
+        make_region(likelihood_ratio=make_ratio(), ratio_reason=""),
+        make_region(decisive=False, score=3.0, likelihood_ratio=make_ratio(13.6), ratio_reason=""),
+        make_region(decisive=False, score=2.0, ratio_reason="too few patients"),
+    )
+    return make_result(make_series(regions=regions, pictures=(), p_value=make_p_value(), p_value_reason=""))
+
+
+def test_weights_stand_with_what_they_compare_and_do_not_mean() -> None:
+    text = Page(to_html(_weighed())).text
+    assert "likelihood ratio 5.40: weak support for repainting" in text
+    assert "no likelihood ratio: too few patients" in text
+    assert text.count("first, lung was repainted here; second, untouched lung") == 1
+    assert text.count(RATIO_MEANING) == 1
+    assert "It is not the probability that the scan was forged" in RATIO_MEANING
+    assert "0.077 (with 25 untouched patients to compare with it cannot be below 0.038)" in text
+    assert P_VALUE_MEANING in text
+
+
+def test_without_weights_only_the_reason_is_given() -> None:
+    text = Page(to_html(make_result(make_series()))).text
+    assert "none: the model card tells no distribution" in text
+    assert RATIO_MEANING not in text
+    assert P_VALUE_MEANING not in text
+
+
+def test_hostile_words_of_a_card_stay_text() -> None:
+    page = Page(to_html(_poison(_weighed())))
+    assert page.all("script") == page.all("img") == []
+    assert "alert(1)" in page.text

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report.results import SERIES_UID, SOP_ROOT, make_failure, make_region, make_result, make_series
+from report.results import (
+    SERIES_UID,
+    SOP_ROOT,
+    make_failure,
+    make_p_value,
+    make_ratio,
+    make_region,
+    make_result,
+    make_series,
+)
 from report.schema_check import find_violations
 
 from verict.detect.evidence import Evidence
@@ -22,6 +31,13 @@ RESULTS = {
     "no_evidence": make_result(make_series(Verdict.NO_EVIDENCE)),
     "indeterminate": make_result(make_series(Verdict.INDETERMINATE, score=None, evidence=(), description={})),
     "two series": make_result(make_series(), make_series(Verdict.NO_EVIDENCE), failures=(make_failure(),)),
+    "weighed": make_result(
+        make_series(
+            regions=(make_region(likelihood_ratio=make_ratio(13.6), ratio_reason=""),),
+            p_value=make_p_value(),
+            p_value_reason="",
+        )
+    ),
     "nothing": make_result(not_examined=()),
 }
 
@@ -127,3 +143,19 @@ def test_figures_with_parts_missing() -> None:
 
 def test_exit_code_of_nothing_is_eleven() -> None:
     assert to_json(ScanResult("x", (), (), (), {}))["exit_code"] == 11
+
+
+def test_the_weight_is_written_with_its_alternatives() -> None:
+    series = to_json(RESULTS["weighed"])["series"][0]
+    assert series["p_value"] == {"value": 0.077, "smallest": 1 / 26, "patients": 25, "parts": 1}
+    ratio = series["regions"][0]["likelihood_ratio"]
+    assert (ratio["value"], ratio["at_bound"], ratio["words"]) == (13.6, True, "moderate support for repainting")
+    assert (ratio["h1"], ratio["h2"]) == ("lung was repainted here", "untouched lung")
+
+
+def test_a_missing_weight_is_null_with_the_reason() -> None:
+    series = to_json(RESULTS["suspicious"])["series"][0]
+    assert series["p_value"] is None
+    assert series["regions"][0]["likelihood_ratio"] is None
+    assert "model card" in series["p_value_reason"]
+    assert "model card" in series["regions"][0]["likelihood_ratio_reason"]

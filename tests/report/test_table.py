@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from report.results import SERIES_UID, make_failure, make_region, make_result, make_series
+from report.results import SERIES_UID, make_failure, make_p_value, make_ratio, make_region, make_result, make_series
 from rich.console import Console, RenderableType
 
 from verict.ct.volume import Note
@@ -140,3 +140,21 @@ def test_a_study_left_undecided_by_what_was_not_examined_says_so() -> None:
     row = summarise_study(make_result(series, not_examined=(left_out,)), "x")
     assert (row.exit_code, row.reason) == (11, "1 part could not be judged: no lung found in the pixels")
     assert summarise_study(make_result(series), "x").reason == "nothing found"
+
+
+def test_the_weight_of_each_region_is_said_once() -> None:
+    regions = (
+        make_region(likelihood_ratio=make_ratio(), ratio_reason=""),
+        make_region(decisive=False, score=3.0, likelihood_ratio=make_ratio(13.6), ratio_reason=""),
+        make_region(decisive=False, score=2.0, ratio_reason="too few patients"),
+        make_region(decisive=False, score=1.0, ratio_reason="too few patients"),
+    )
+    text = _joined(_render(render_summary(make_result(make_series(regions=regions, p_value=make_p_value())))))
+    assert "region 1: likelihood ratio 5.40: weak support for repainting" in text
+    assert "region 2: likelihood ratio 14: moderate support for repainting, the most that as few as 25 patients" in text
+    assert "region 3, 4: no likelihood ratio: too few patients" in text
+    assert "p-value 0.077 (with 25 untouched patients to compare with it cannot be below 0.038)" in text
+
+
+def test_without_a_p_value_the_summary_is_silent_about_it() -> None:
+    assert "p-value" not in _render(render_summary(make_result(make_series())))
