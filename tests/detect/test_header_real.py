@@ -10,10 +10,10 @@ from builders import TRANSFER_SYNTAXES, make_series
 from header_series import honest_series
 
 from verict.ct.discover import find_series
-from verict.ct.phantom.chest import simulate_chest
+from verict.ct.phantom.chest import simulate_chest, write_chest
+from verict.ct.phantom.scanner import Protocol
 from verict.ct.read import read_series
 from verict.ct.volume import CTVolume
-from verict.ct.write import write_series
 from verict.detect.evidence import Confidence, Evidence
 from verict.detect.header import HeaderDetector, examine_across, fingerprint
 from verict.tamper.mark import mark_forged
@@ -74,8 +74,7 @@ def test_an_encoding_alone_raises_nothing(tmp_path: Path, syntax: str) -> None:
 
 
 def test_a_simulated_series_is_no_contradiction_and_its_forged_copy_is_named(tmp_path: Path) -> None:
-    spacing_mm = (2.0, 5.6, 5.6)
-    write_series(simulate_chest(shape=(6, 64, 64), spacing_mm=spacing_mm), tmp_path / "s", spacing_mm=spacing_mm)
+    write_chest(simulate_chest(Protocol(pixel_mm=5.6), slices=6, size=64), tmp_path / "s", kernel_name="STANDARD")
     (volume,) = read_all(tmp_path)
     assert "marked_as_forgery" not in codes(examine(volume))
     assert Confidence.CONTRADICTION not in {f.confidence for f in examine(volume).findings}

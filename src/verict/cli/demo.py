@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
 from math import dist
 from pathlib import Path
 from typing import Annotated
@@ -13,12 +12,11 @@ import typer
 from rich.console import Console
 
 from verict.ct.discover import find_series
-from verict.ct.phantom.anatomy import NODULES, nodule_voxel
-from verict.ct.phantom.chest import simulate_chest
-from verict.ct.phantom.scanner import Kernel
+from verict.ct.phantom.chest import simulate_chest, write_chest
+from verict.ct.phantom.nodules import Attachment, NoduleOrder, NoduleShape
+from verict.ct.phantom.scanner import Protocol
 from verict.ct.read import read_series
 from verict.ct.volume import CTVolume
-from verict.ct.write import SeriesHeader, simulated_attributes, write_series
 from verict.detect.result import Region, ScanResult, Verdict
 from verict.errors import OutputError, VerictError
 from verict.report.html import to_html
@@ -27,8 +25,11 @@ from verict.report.output import write_text
 from verict.tamper.mark import write_forgery
 from verict.tamper.repaint import ForgeryKind, RepaintConfig, TouchUp, repaint
 
-SHAPE = (48, 512, 512)
-SPACING_MM = (2.0, 0.7, 0.7)
+SLICES, SIZE = 48, 512
+PROTOCOL = Protocol()
+NODULES = NoduleOrder(  # solid and free, as those that CT-GAN removes; small enough for its cube
+    1, diameter_mm=(8.0, 13.0), shapes=(NoduleShape.ROUND, NoduleShape.LOBULATED), attachments=(Attachment.FREE,)
+)
 GRAIN = 1.04  # zoom of the added noise: CT-GAN's own where the lung spreads by 75 HU, as around a real cancer
 NEAR_MM = 15.0  # half a repainted cube: nearer than that is the same place
 TRUTH_FILE = "demo.json"  # what was forged and where; also tells a former demo's folder from any other
@@ -98,7 +99,7 @@ def run_demo(folder: Path, seed: int, console: Console, errors: Console) -> list
     except OSError as error:
         raise OutputError(f"cannot make the folder: {error.strerror}", file=folder) from error
     write_text(folder / TRUTH_FILE, json.dumps({"verict_demo": 1, "seed": seed}) + "\n")  # first: even if cut short
-    errors.print(f"simulating a chest CT of {SHAPE[0]} slices (seed {seed}) ...")
+    errors.print(f"simulating a chest CT of {SLICES} slices (seed {seed}) ...")
     truth = make_scans(folder, seed)
     results = {}
     for name in ("untouched", "forged"):
@@ -107,7 +108,7 @@ def run_demo(folder: Path, seed: int, console: Console, errors: Console) -> list
         write_text(folder / f"{name}.html", to_html(result))
         write_text(folder / f"{name}.json", to_text(result))
     z, y, x = truth.voxel_zyx
-    console.print(f"\nForged:         a nodule painted over at slice {z + 1} of {SHAPE[0]}, row {y}, column {x}")
+    console.print(f"\nForged:         a nodule painted over at slice {z + 1} of {SLICES}, row {y}, column {x}")
     complaints = judge_untouched(results["untouched"], console) + judge_forged(results["forged"], truth, console)
     console.print(
         "\nEvery forged file says in its headers that verict forged it; no option leaves that out. A real forger\n"
@@ -122,18 +123,10 @@ def run_demo(folder: Path, seed: int, console: Console, errors: Console) -> list
 
 def make_scans(folder: Path, seed: int) -> _Truth:
     """Write the simulated series and its forged copy into ``untouched`` and ``forged``."""
-    hu = simulate_chest(shape=SHAPE, spacing_mm=SPACING_MM, kernel=Kernel.STANDARD, seed=seed)
-    corner_mm = tuple(-(n - 1) / 2 * s for n, s in zip(SHAPE, SPACING_MM, strict=True))
-    header = SeriesHeader(
-        series_description="simulated chest",
-        taken=datetime.now(),
-        origin_mm=(corner_mm[2], corner_mm[1], corner_mm[0]),
-        attributes=simulated_attributes(),
-    )
-    write_series(hu, folder / "untouched", spacing_mm=SPACING_MM, header=header)
+    chest = simulate_chest(PROTOCOL, slices=SLICES, size=SIZE, nodules=NODULES, seed=seed)
+    write_chest(chest, folder / "untouched", kernel_name="STANDARD")
     volume = read_series(find_series(folder / "untouched").series[0])
-    nodule = NODULES[seed % len(NODULES)]
-    z, y, x = (round(float(v)) for v in nodule_voxel(nodule, SHAPE, SPACING_MM))
+    z, y, x = (round(v) for v in chest.to_voxel(chest.anatomy.nodules[0]))
     config = RepaintConfig(touch_up=TouchUp.ZOOMED, zoom=GRAIN, touch_up_in_mm=True)
     forged, _, record = repaint(
         volume.hu, volume.spacing_mm, (z, y, x), kind=ForgeryKind.REMOVE, seed=seed, config=config

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from verict import __version__
-from verict.cli import data, demo, scan, train
+from verict.cli import data, demo, phantom, scan, train
 
 app = typer.Typer(
     name="verict",
@@ -33,5 +33,6 @@ def verict(
 
 app.command("scan")(scan.scan)
 app.command("demo")(demo.demo)
+app.command("phantom")(phantom.phantom)
 app.add_typer(data.app, name="data")
 app.add_typer(train.app, name="train")

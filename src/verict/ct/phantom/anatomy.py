@@ -1,7 +1,7 @@
 """The simulated chest's anatomy, sharp and without noise.
 
-Coordinates are mm relative to the centre of the volume: z grows to the head, y to the back, x to the
-patient's left (right of the picture), as in an axial scan of a patient lying on the back.
+Coordinates are mm from the centre of the chest: z grows to the head, y to the back, x to the patient's left
+(right of the picture), as in an axial scan of a patient lying on the back.
 """
 
 from __future__ import annotations
@@ -9,203 +9,272 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import fft
+
+from verict.ct.phantom.bones import Bones, draw_bones
+from verict.ct.phantom.canvas import Canvas, make_raster
+from verict.ct.phantom.metal import Metal, draw_metal
+from verict.ct.phantom.nodules import Nodule, NoduleOrder, draw_nodules
+from verict.ct.phantom.organs import Mediastinum, draw_mediastinum, lung_depth, paint_abdomen
+from verict.ct.phantom.segments import Segments, join_segments
+from verict.ct.phantom.texture import Texture, make_texture
+from verict.ct.phantom.trees import grow_tree, split_bundle, to_vessels
+from verict.ct.phantom.trunk import LUNG_BASE_MM, LUNG_TOP_MM, Trunk, draw_trunk
+
+AIR_HU = -1000.0
+_HILUM = {-1: (14.0, 5.0, -32.0), 1: (17.0, 14.0, 45.0)}  # mm (z, y, x), of the artery; right and left
+_BRONCHUS = {-1: (13.0, 19.0, -29.0), 1: (7.0, 21.0, 39.0)}
+_ENDS, _VEINS = 5500, 4500  # last twigs of an arterial and of a venous tree, at most
+_CANDIDATES = 90_000  # places tried for twigs; about a quarter lies in the lungs
 
 
 @dataclass(frozen=True)
-class Nodule:
-    """A round nodule of the simulated chest, centre in mm relative to the centre of the volume."""
+class Parenchyma:
+    """The lung between vessels and airways.
 
-    centre_zyx_mm: tuple[float, float, float]
-    diameter_mm: float
-    hu: float = 30.0
+    Parameters
+    ----------
+    hu
+        At the middle of the chest.
+    gradient_hu_per_mm
+        How much denser towards the back, by gravity.
+    texture_sd_hu
+        Spread of the fine structure, on voxels of half a mm.
+    skew
+        How far bright grains outweigh dark ones; 0 for a symmetric texture.
+    emphysema
+        Share of the upper lung lost to air, 0 for none.
+    """
 
-
-NODULES = (
-    Nodule((0.0, -30.0, -88.0), 11.0),
-    Nodule((-14.0, 20.0, 92.0), 9.0),
-    Nodule((12.0, 34.0, -78.0), 8.0),
-)
-
-
-def nodule_voxel(nodule: Nodule, shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    """(3,) float64 (z, y, x) voxel position of a nodule's centre."""
-    return np.array(nodule.centre_zyx_mm) / spacing_mm + (np.array(shape) - 1) / 2
-
-
-def draw_chest(
-    shape: tuple[int, int, int], spacing_mm: tuple[float, float, float], rng: np.random.Generator
-) -> np.ndarray:
-    """The anatomy alone, sharp and without noise, (z, y, x) float32 HU."""
-    z, y, x = (((np.arange(n) - (n - 1) / 2) * s).astype(np.float32) for n, s in zip(shape, spacing_mm, strict=True))
-    texture = _lung_texture(shape, spacing_mm, rng)
-    vessels = _draw_tubes(shape, spacing_mm, [s for side in (-1, 1) for _ in range(2) for s in _vessel_tree(side, rng)])
-    airways = [s for side in (-1, 1) for s in _airway_tree(side, rng)]
-    lumen = _draw_tubes(shape, spacing_mm, airways)
-    walls = _draw_tubes(shape, spacing_mm, [(a, b, r * 1.15 + 0.6) for a, b, r in airways])
-    hu = np.empty(shape, np.float32)
-    for i, height in enumerate(z):
-        pen = _Pen(y[:, None], x[None], spacing_mm[1], np.full(shape[1:], -1000, np.float32))
-        _draw_wall(pen, float(height))
-        lung = _lung_cover(pen, float(height))
-        parenchyma = -850 + 0.45 * pen.y + texture[i]  # denser towards the back, by gravity
-        parenchyma += (45 - parenchyma) * vessels[i]
-        parenchyma += (20 - parenchyma) * walls[i]
-        parenchyma += (-990 - parenchyma) * lumen[i]
-        for nodule in NODULES:
-            radius2 = (nodule.diameter_mm / 2) ** 2 - (height - nodule.centre_zyx_mm[0]) ** 2
-            if radius2 > 0:
-                cover = pen.cover(nodule.centre_zyx_mm[1], nodule.centre_zyx_mm[2], radius2**0.5, radius2**0.5)
-                parenchyma += (nodule.hu - parenchyma) * cover
-        pen.hu += (parenchyma - pen.hu) * lung
-        _draw_centre(pen, float(height))
-        hu[i] = pen.hu
-    return hu
+    hu: float
+    gradient_hu_per_mm: float
+    texture_sd_hu: float
+    skew: float
+    emphysema: float
 
 
-@dataclass
-class _Pen:
-    """Paints soft-edged ellipses on one slice; y and x in mm."""
+@dataclass(frozen=True, eq=False)
+class Anatomy:
+    """One simulated patient; `draw_slab` shows it at any height."""
 
-    y: np.ndarray
-    x: np.ndarray
-    pixel_mm: float
-    hu: np.ndarray
+    trunk: Trunk
+    mediastinum: Mediastinum
+    bones: Bones
+    parenchyma: Parenchyma
+    grains: tuple[Texture, Texture]
+    vessels: Segments
+    airways: Segments
+    nodules: tuple[Nodule, ...]
+    specks: Segments
+    metal: Metal | None
+    gas_level_mm: float
 
-    def cover(self, y: float, x: float, half_y: float, half_x: float) -> np.ndarray:
-        """How much of each pixel an ellipse covers, (y, x) float32 from 0 to 1."""
-        radius = np.hypot((self.y - y) / half_y, (self.x - x) / half_x)
-        return np.clip(0.5 + (1 - radius) * (min(half_y, half_x) / self.pixel_mm), 0, 1)
+    @property
+    def z_range_mm(self) -> tuple[float, float]:
+        """Heights between which there is lung."""
+        return LUNG_BASE_MM * self.trunk.stretch, LUNG_TOP_MM * self.trunk.stretch
 
-    def paint(self, value: float, y: float, x: float, half_y: float, half_x: float) -> None:
-        """Paint an ellipse, touching only the pixels around it."""
-        rows = np.flatnonzero(np.abs(self.y[:, 0] - y) <= half_y * (1 + self.pixel_mm / min(half_y, half_x)))
-        columns = np.flatnonzero(np.abs(self.x[0] - x) <= half_x * (1 + self.pixel_mm / min(half_y, half_x)))
-        if rows.size and columns.size:
-            box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-            part = _Pen(self.y[box[0]], self.x[:, box[1]], self.pixel_mm, self.hu[box])
-            part.hu += (value - part.hu) * part.cover(y, x, half_y, half_x)
+    def draw_slab(self, z_mm: np.ndarray, size: int, pixel_mm: float) -> np.ndarray:
+        """The anatomy on infinitely thin planes.
+
+        Parameters
+        ----------
+        z_mm
+            (n,) heights, mm from the centre of the chest, in any order.
+        size, pixel_mm
+            Pixels a side, and their side; the middle of the picture is the middle of the chest.
+
+        Returns
+        -------
+        np.ndarray
+            (n, size, size) float32 HU. Each plane depends on its own height alone.
+        """
+        raster = make_raster(int(size), float(pixel_mm))
+        out = np.empty((len(z_mm), size, size), np.float32)
+        for canvas in (Canvas(raster, float(z), hu) for z, hu in zip(z_mm, out, strict=True)):
+            self._draw(canvas)
+        return out
+
+    def _draw(self, canvas: Canvas) -> None:
+        y, x, z, raster = canvas.raster.y, canvas.raster.x, canvas.z_mm, canvas.raster
+        canvas.hu[:] = AIR_HU
+        fine = self.grains[0].plane(z, raster.at_mm, raster.at_mm)
+        fine += self.grains[1].plane(z, raster.at_mm, raster.at_mm)
+        fine *= np.float32(0.5**0.5)
+        soft = 5 * fine
+        cage = self.trunk.cage_depth(z, y, x)
+        self._paint_wall(canvas, cage, soft)
+        depths = self.mediastinum.depths(z, y, x)
+        lung = np.minimum(self.trunk.lung_space(z, y, x), -self.mediastinum.space(list(depths.values()), z, y, x))
+        self._paint_lungs(canvas, lung, fine)
+        self._paint_trees(canvas)
+        paint_abdomen(canvas, self.trunk, cage, soft, self.gas_level_mm)
+        self.mediastinum.paint(canvas, depths, soft)
+        whole = slice(0, len(raster.at_mm)), slice(0, len(raster.at_mm))
+        self.bones.paint(canvas, self.trunk, canvas.refine(cage, whole), fine)
+        for nodule in self.nodules:
+            nodule.paint(canvas)
+        canvas.lift(self.specks.cover(canvas), 850.0)
+        if self.metal is not None:
+            self.metal.paint(canvas)
+
+    def _paint_wall(self, canvas: Canvas, cage: np.ndarray, soft: np.ndarray) -> None:
+        """Table, cover, skin, fat, muscle with its fat planes, and the fat inside the cage."""
+        y, x, z, trunk = canvas.raster.y, canvas.raster.x, canvas.z_mm, self.trunk
+        body = trunk.body_depth(z, y, x)
+        self._paint_table(canvas)
+        folds = trunk.wobble(z * 0.7, y * 1.6, x * 1.6, 9)
+        canvas.paint(0.7 - np.abs(body + 7 + 5 * folds) - np.clip((y + 20) / 8, 0, 40), -880.0)
+        canvas.paint(body, 30 + soft)
+        canvas.paint(body - 1.8, -105 + soft)
+        if trunk.breast > 0.3:
+            canvas.paint(np.minimum(trunk.gland(z, y, x), body - 6), 25 + soft)
+        thick = trunk.wall_thickness(z, y, x)
+        wave = trunk.wobble(z, y, x, 10)
+        muscle = np.minimum(cage + thick, body - 5)
+        canvas.paint(muscle, 52 + soft)
+        for share, which in ((0.36, 10), (0.62, 11), (0.85, 12)):  # fat planes between layers of muscle
+            plane = -cage - 12 - share * (thick - 10) + 4.5 * (wave if which == 10 else trunk.wobble(z, y, x, which))
+            band = 1.0 + 1.3 * trunk.wobble(z * 1.4, y * 1.4, x * 1.4, which + 3) - np.abs(plane)
+            canvas.paint(np.minimum(np.minimum(band, muscle - 1), np.minimum(-cage - 12, (thick - 15) / 4)), -85 + soft)
+        inner = cage + 1.0
+        canvas.paint(inner, -98 + soft)
+        gutter = np.minimum(inner, y - trunk.spine_y(z) - 12 + 3 * wave)  # beside the arches of the vertebrae
+        canvas.paint(np.minimum(gutter, 34 - np.abs(x)), 48 + soft)
+
+    def _paint_table(self, canvas: Canvas) -> None:
+        """A curved shell of carbon fibre around foam, with a pad."""
+        at, trunk = canvas.raster.at_mm, self.trunk
+        middle = float(trunk.spine_y(0.0)) + 0.55 * trunk.fat_mm + 74
+        box = canvas.raster.rows(0.0, at[-1] + 1), slice(0, len(at))
+        below = at[box[0]][:, None] - middle + at[None] ** 2 / 950
+        for first, last, value in ((-9, 0, -930.0), (0, 25, -965.0), (0, 1.5, -60.0), (23.5, 25, -60.0)):
+            canvas.blend(box, canvas.cover(np.minimum(below - first, last - below)), value)
+
+    def _paint_lungs(self, canvas: Canvas, lung: np.ndarray, fine: np.ndarray) -> None:
+        """Parenchyma with its gradient, texture, emphysema, and the fissures."""
+        box = canvas.find_box(lung)
+        if box is None:
+            return
+        y, x, z, own, trunk = canvas.raster.y, canvas.raster.x, canvas.z_mm, self.parenchyma, self.trunk
+        base = own.hu + own.gradient_hu_per_mm * y + 14 * trunk.wobble(z, y, x, 16)
+        base += 0.12 * (float(trunk.level(z)) < -60) * (-60 - float(trunk.level(z)))
+        vigour = canvas.refine(np.exp(0.32 * trunk.wobble(z * 1.7, y * 1.7, x * 1.7, 17)), box)
+        texture = fine[box] * np.float32(own.skew)
+        texture = np.expm1(texture, out=texture) if own.skew > 0 else fine[box].copy()
+        if own.skew > 0:  # mean and sd of a log-normal brought to 0 and 1
+            growth = np.exp(own.skew**2 / 2)
+            texture = (texture - np.float32(growth - 1)) / np.float32(growth * np.sqrt(growth**2 - 1))
+        hu = canvas.refine(base, box) + texture * vigour * np.float32(own.texture_sd_hu)
+        if own.emphysema > 0:
+            high = np.clip((float(trunk.level(z)) + 60) / 120, 0.15, 1)
+            patch = trunk.wobble(z * 4, y * 4, x * 4, 18) - 2.2 + 2.4 * own.emphysema * high
+            lost = np.clip(canvas.refine(patch, box) * 2.5, 0, 1)
+            hu += (-975 + 0.25 * (hu - own.hu) - hu) * lost
+        for fissure in self._fissures(z, y, x):
+            near = canvas.refine(fissure, box)
+            hu += np.float32(210) * np.exp(-0.5 * (near / 0.65) ** 2)
+        canvas.blend(box, canvas.cover(canvas.refine(lung, box)), np.clip(hu, -1000, -250))
+
+    def _fissures(self, z: float, y: np.ndarray, x: np.ndarray) -> list[np.ndarray]:
+        """Distance from the oblique fissures and, on the right, the horizontal one, mm."""
+        level, d = float(self.trunk.level(z)), self.trunk.half_depth_mm
+        bend = 9 * self.trunk.wobble(z, y, x, 13) + 0.0022 * (np.abs(x) - 70) ** 2
+        oblique = (level - 5) * 0.62 - 0.78 * (y - 0.1 * d + bend)  # from high behind to low ahead
+        oblique = oblique + 4 * np.sign(x)
+        flat = level - 2 - 0.16 * (np.abs(x) - 60) + 0.6 * bend
+        ahead = np.where((x < 0) & (y < level * 0.8 + 0.1 * d), flat * 0.9, 99.0)
+        return [oblique, ahead.astype(np.float32)]
+
+    def _paint_trees(self, canvas: Canvas) -> None:
+        vessels = self.vessels.cover(canvas)
+        canvas.lift(vessels, self._blood_hu())
+        walls = self.airways.widen(1.1, 0.4).cover(canvas)
+        canvas.lift(walls, 10)
+        hu = canvas.hu
+        hu += (-985 - hu) * self.airways.cover(canvas)
+
+    def _blood_hu(self) -> float:
+        return next(o.hu for o in self.mediastinum.organs if o.name == "left atrium")
 
 
-def _draw_wall(pen: _Pen, z: float) -> None:
-    table = np.abs(pen.y - 126 + pen.x**2 / 900)
-    pen.hu += (-870 - pen.hu) * np.clip(7 - table, 0, 1)
-    pen.hu += (-250 - pen.hu) * np.clip(1.5 - np.abs(table - 7), 0, 1)
-    for inset, value in ((0, 0), (2, -100), (16, 55)):  # skin, fat, muscle
-        pen.paint(value, 0, 0, 113 - 0.9 * inset, 162 - inset - 0.1 * max(z, 0))
+def draw_anatomy(
+    seed: int | np.random.Generator, *, nodules: int | NoduleOrder = 0, metal: bool = False,
+    texture_sd_hu: float | None = None, emphysema: float | None = None,
+) -> Anatomy:
+    """A random patient: every size, position and tree varies with the seed.
+
+    Parameters
+    ----------
+    seed
+        The same one gives the same patient.
+    nodules
+        How many, or what exactly.
+    metal
+        Whether the patient bears a pacemaker, wires in the breastbone or screws in the spine.
+    texture_sd_hu, emphysema
+        As in `Parenchyma`; random where None.
+
+    Raises
+    ------
+    InputError
+        If the lungs do not hold so many nodules.
+    """
+    rng = np.random.default_rng(seed)
+    slow = make_texture(rng, (64, 64, 64), 6.0, knee_per_mm=0.012, slope=5.0)
+    trunk = draw_trunk(rng, slow)
+    mediastinum = draw_mediastinum(rng, trunk)
+    bones = draw_bones(rng, trunk)
+    grains = tuple(make_texture(rng, shape, 0.6, knee_per_mm=0.06, slope=1.5)
+                   for shape in ((90, 225, 225), (100, 200, 200)))  # different periods: no place repeats another
+    parenchyma = Parenchyma(
+        hu=float(rng.uniform(-885, -825)),
+        gradient_hu_per_mm=float(rng.uniform(0.2, 0.6)),
+        texture_sd_hu=float(rng.uniform(45, 65)) if texture_sd_hu is None else texture_sd_hu,
+        skew=0.65,
+        emphysema=float(max(0.0, rng.uniform(-1.0, 0.8))) if emphysema is None else emphysema,
+    )
+    points = _fill_lungs(trunk, mediastinum, rng)
+    vessels, airways = _grow_lungs(points, trunk, rng)
+    order = nodules if isinstance(nodules, NoduleOrder) else NoduleOrder(nodules)
+    found = draw_nodules(order, lambda p: lung_depth(trunk, mediastinum, p), points, vessels, rng)
+    return Anatomy(
+        trunk, mediastinum, bones, parenchyma, (grains[0], grains[1]), vessels, airways, found,
+        _draw_specks(mediastinum, rng), draw_metal(rng, trunk, bones) if metal else None, float(rng.uniform(-45, -5)),
+    )
+
+
+def _fill_lungs(trunk: Trunk, mediastinum: Mediastinum, rng: np.random.Generator) -> np.ndarray:
+    """(n, 3) float64 random places inside the lungs, mm (z, y, x)."""
+    low = np.array([LUNG_BASE_MM * trunk.stretch, -1.1 * trunk.half_depth_mm, -trunk.half_width_mm])
+    high = np.array([LUNG_TOP_MM * trunk.stretch, 1.1 * trunk.half_depth_mm, trunk.half_width_mm])
+    points = rng.uniform(low, high, (_CANDIDATES, 3))
+    return points[lung_depth(trunk, mediastinum, points) > 2.0]
+
+
+def _grow_lungs(points: np.ndarray, trunk: Trunk, rng: np.random.Generator) -> tuple[Segments, Segments]:
+    """Vessels and airways of both lungs."""
+    wide, deep = trunk.half_width_mm / 130, trunk.half_depth_mm / 88
+    scale = np.array([trunk.stretch, deep, wide])
+    vessels, airways = [], []
     for side in (-1, 1):
-        for k in range(7):  # ribs run obliquely: each slice cuts them at other places around the wall
-            turn = -1.25 + 0.42 * ((k + z / 24) % 7)
-            y, x = 96 * np.sin(turn), side * 136 * np.cos(turn)
-            for value, size in ((550, 1.0), (250, 0.65)):
-                pen.paint(value, y, x, (5.5 + 3 * abs(np.cos(turn))) * size, (4.5 + 4 * abs(np.sin(turn))) * size)
-        pen.paint(400, 62 - 0.1 * z, side * 118, 24, 3)  # shoulder blade
-    pen.paint(300, -92, 0, 6, 16)  # breastbone
+        own = points[np.sign(points[:, 2]) == side]
+        lumen, arteries = split_bundle(grow_tree(_BRONCHUS[side] * scale, own[:_ENDS], rng), rng)
+        airways.append(lumen)
+        vessels.append(arteries)
+        root = np.array([-12.0, 16.0, side * 42.0]) * scale
+        vessels.append(to_vessels(grow_tree(root, own[-_VEINS:], rng), rng, largest_mm=5.5))
+        hilum = np.array(_HILUM[side]) * scale
+        vessels.append(Segments(*(np.array([v], np.float32) for v in (hilum, _BRONCHUS[side] * scale, 7.0, 5.0))))
+    return join_segments(vessels), join_segments(airways)
 
 
-def _lung_cover(pen: _Pen, z: float) -> np.ndarray:
-    size = 1 - 0.0022 * max(z, -60) - 0.00001 * z * z  # narrower towards the apex
-    cover = np.zeros_like(pen.hu)
-    for side in (-1, 1):
-        cover = np.maximum(cover, pen.cover(2, side * 73, 84 * size, 55 * size))
-    heart = 1 - 0.012 * (z + 30)
-    if heart > 0:
-        cover *= 1 - pen.cover(-28, 22, 44 * min(heart, 1.1), 56 * min(heart, 1.1))
-    dome = 70 * (1 - ((z + 90) / 50) ** 2)  # mm, the liver under the right half of the diaphragm
-    if dome > 0:
-        cover *= 1 - pen.cover(0, -75, dome, 0.75 * dome)
-    return cover * (1 - pen.cover(10, 0, 72, 27))
-
-
-def _draw_centre(pen: _Pen, z: float) -> None:
-    pen.paint(-80, -60, 0, 14, 12)  # fat before the heart
-    pen.paint(120, -22 + 0.1 * z, -12, 15, 15)  # ascending aorta or right heart
-    pen.paint(120, 44, 16, 12, 12)  # descending aorta
-    pen.paint(115, -12, 22, 12, 20) if -25 < z < 25 else None  # pulmonary trunk
-    pen.paint(35, 36, 3, 6, 8)  # oesophagus
-    if z > 0:
-        pen.paint(40, 18, 0, 11, 12)
-        pen.paint(-990, 18, 0, 8.5, 9.5)  # trachea
-    else:
-        for side in (-1, 1):
-            pen.paint(-990, 18, side * (8 - 0.55 * z), 6.5, 7.5)  # main bronchi
-    disc = (z + 300) % 24 < 5
-    pen.paint(90 if disc else 420, 70, 0, 15, 18)
-    pen.paint(80 if disc else 190, 70, 0, 13.5, 16.5)
-    for side in (-1, 1):
-        pen.paint(350, 88, side * 14, 4, 17)  # transverse processes
-    pen.paint(350, 98, 0, 10, 4)
-    pen.paint(25, 88, 0, 7, 8)  # spinal canal
-
-
-_Tube = tuple[np.ndarray, np.ndarray, float]  # both ends in mm (z, y, x), radius in mm
-
-
-def _vessel_tree(side: int, rng: np.random.Generator) -> list[_Tube]:
-    start = np.array([rng.uniform(-12, 8), rng.uniform(-4, 16), side * 30.0])
-    tubes: list[_Tube] = []
-    for direction in ([1, -0.4, side], [0.2, -1, side], [0.1, 0.8, side], [-1, 0.6, side], [-0.8, -0.6, side]):
-        tubes += _grow(start, np.array(direction, float), rng.uniform(3.2, 4.4), 0.35, rng)
-    return tubes
-
-
-def _airway_tree(side: int, rng: np.random.Generator) -> list[_Tube]:
-    tubes: list[_Tube] = []
-    for direction in ([0.9, 0, side], [-0.2, -0.7, side], [-1, 0.5, side]):
-        tubes += _grow(np.array([-10.0, 16, side * 22]), np.array(direction, float), 3.6, 1.6, rng)
-    return tubes
-
-
-def _grow(start: np.ndarray, direction: np.ndarray, radius: float, least_mm: float, rng: np.random.Generator) -> list:
-    """A tree down to `least_mm`: each end goes on a little narrower and sends a thinner branch aside."""
-    tubes, ends = [], [(start, direction / np.linalg.norm(direction), radius)]
-    while ends:
-        start, direction, radius = ends.pop()
-        end = start + direction * (4.0 + 2.5 * radius) * rng.uniform(0.7, 1.3)
-        tubes.append((start, end, radius))
-        aside = rng.standard_normal(3)
-        aside -= (aside @ direction) * direction
-        aside /= np.linalg.norm(aside)
-        wide = rng.uniform(0.80, 0.95)
-        thin = (1 - wide**3) ** (1 / 3)  # the cubes of the radii add up (Murray, 10.1073/pnas.12.3.207)
-        for width, turn in ((wide, -rng.uniform(0.05, 0.3)), (thin, rng.uniform(0.5, 1.0))):
-            if radius * width > least_mm:
-                child = direction + turn * aside
-                ends.append((end, child / np.linalg.norm(child), radius * width))
-    return tubes
-
-
-def _draw_tubes(shape: tuple[int, int, int], spacing_mm: tuple[float, float, float], tubes: list[_Tube]) -> np.ndarray:
-    """How much of each voxel the tubes cover, (z, y, x) float32 from 0 to 1."""
-    cover = np.zeros(shape, np.float32)
-    spacing = np.array(spacing_mm)
-    last = np.array(shape) - 1
-    middle = last / 2
-    soft = spacing_mm[1]
-    for start, end, radius in tubes:
-        reach = radius + soft
-        low = np.maximum(np.ceil((np.minimum(start, end) - reach) / spacing + middle), 0).astype(int)
-        high = np.minimum(np.floor((np.maximum(start, end) + reach) / spacing + middle), last).astype(int)
-        if (high < low).any():
-            continue
-        box = tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))
-        axes = [(np.arange(a, b + 1) - m) * s for a, b, m, s in zip(low, high, middle, spacing, strict=True)]
-        offset = [v - s for v, s in zip(np.ix_(*axes), start, strict=True)]
-        along = end - start
-        part = np.clip(sum(o * a for o, a in zip(offset, along, strict=True)) / (along @ along), 0, 1)
-        distance = np.sqrt(sum((o - part * a) ** 2 for o, a in zip(offset, along, strict=True)))
-        filled = min(1.0, (radius / soft) ** 2)  # a vessel thinner than a pixel fills only part of it
-        cover[box] = np.maximum(cover[box], filled * np.clip(0.5 + (radius - distance) / soft, 0, 1))
-    return cover
-
-
-def _lung_texture(
-    shape: tuple[int, int, int], spacing_mm: tuple[float, float, float], rng: np.random.Generator, sd_hu: float = 30.0
-) -> np.ndarray:
-    """Fine structure of the parenchyma: a random field that loses amplitude with frequency, (z, y, x) float32 HU."""
-    z, y = (fft.fftfreq(n, s) for n, s in zip(shape[:2], spacing_mm[:2], strict=True))
-    x = fft.rfftfreq(shape[2], spacing_mm[2])
-    frequency = np.sqrt(z[:, None, None] ** 2 + y[:, None] ** 2 + x**2).astype(np.float32)
-    field = fft.rfftn(rng.standard_normal(shape, np.float32), workers=2) / (0.04 + frequency) ** 2.2
-    field = fft.irfftn(field, s=shape, workers=2)
-    return field * (sd_hu / field.std())
+def _draw_specks(mediastinum: Mediastinum, rng: np.random.Generator) -> Segments:
+    """Small calcifications in the wall of the aorta and in lymph nodes."""
+    places = []
+    for organ in mediastinum.organs:
+        if organ.name in ("aortic arch", "descending aorta") or organ.name.startswith("node"):
+            for _ in range(int(rng.poisson(0.9 if "aort" in organ.name else 0.25))):
+                places.append(organ.shape.pick_edge(rng))
+    centre = np.array(places, np.float32).reshape(-1, 3)
+    size = rng.uniform(0.6, 2.2, len(centre)).astype(np.float32)
+    return Segments(centre, centre + rng.normal(0, 2.0, centre.shape).astype(np.float32), size, size * np.float32(0.7))
