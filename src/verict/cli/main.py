@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from verict import __version__
-from verict.cli import data, demo, phantom, scan, train
+from verict.cli import data, demo, evaluate, phantom, scan, train
 
 app = typer.Typer(
     name="verict",
@@ -32,6 +32,7 @@ def verict(
 
 
 app.command("scan")(scan.scan)
+app.command("evaluate")(evaluate.evaluate)
 app.command("demo")(demo.demo)
 app.command("phantom")(phantom.phantom)
 app.add_typer(data.app, name="data")

@@ -6,8 +6,6 @@ and y. A place is told by these three alone, so that a renamed folder or a row m
 
 from __future__ import annotations
 
-from verict.datasets.uci import UciCollection
-
 _PLACES = """
 20,319,333 23,116,358 24,310,344 28,110,331 29,190,313 33,212,320 38,386,276 40,383,302 41,370,283 45,156,135
 47,125,317 47,296,276 48,373,233 51,119,315 51,357,371 52,179,370 52,336,284 52,413,287 54,188,218 56,322,327
@@ -26,11 +24,3 @@ PUBLISHED_FAKES = frozenset(
     (int(number), int(x), int(y)) for number, x, y in (place.split(",") for place in _PLACES.split())
 )
 """(slice, x, y) of each of the 113 published removals and injections."""
-
-
-def count_published_fakes(collection: UciCollection) -> int:
-    """How many labelled places of a collection are published real fakes whose slice is on disk."""
-    return sum(
-        row.type.is_tampered and (row.slice, row.x, row.y) in PUBLISHED_FAKES and collection.file_of(row) is not None
-        for row in collection.rows
-    )

@@ -1,0 +1,90 @@
+"""The summary on a terminal: verdicts first, every figure with interval, n and content, nothing cut off in silence."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from report.evaluations import EVERY_KIND, IN_SAMPLE, make_evaluation, make_report, make_unreadable
+from rich.console import Console
+
+from verict.evaluation.case import Seen
+from verict.evaluation.result import Conclusion
+from verict.report.evaluation_json import EvaluationReport
+from verict.report.evaluation_rows import count_seen, group_figures, label_of, say_value
+from verict.report.evaluation_table import render_evaluation
+
+
+def show(report: EvaluationReport, width: int = 100) -> str:
+    stream = io.StringIO()
+    Console(file=stream, width=width, highlight=False, markup=False, emoji=False).print(render_evaluation(report))
+    return stream.getvalue()
+
+
+def test_conclusions_come_first_then_figures() -> None:
+    text = " ".join(show(make_report()).split())
+    order = [text.index(said) for said in (
+        "Detector spectrum: how far the figures can be believed", "- Only 21 places of 20 patients",
+        "- 7 series: never seen", "- 40 series: out of fold", "Telling painted places from untouched ones",
+        "0.975 0.928 to 1.000 34/1081 0.746 (0.670 to 0.830)", "- no figure for injected cancers (FM) against",
+        "Share of painted places found", "712", "Given the same scans in another guise", "n counts painted places",
+        "By part of the data: 1 part",
+    )]  # fmt: skip
+    assert order == sorted(order)
+
+
+def test_warnings_stand_before_the_figures() -> None:
+    text = show(make_report(IN_SAMPLE, failures=(make_unreadable(),), rows_without_slice=1, recorded=False))
+    head = " ".join(text[: text.index("Telling painted")].split())
+    for said in (
+        "The model was fitted on 3", "3 series judged in sample", "1 input could not be read",
+        "1 label row without a slice", "could not be recorded",
+    ):  # fmt: skip
+        assert said in head, said
+
+
+@pytest.mark.parametrize("report", EVERY_KIND.values(), ids=EVERY_KIND)
+@pytest.mark.parametrize("width", [60, 100, 220])
+def test_lines_fit_and_no_figure_is_lost(report: EvaluationReport, width: int) -> None:
+    text = show(report, width)
+    assert max(map(len, text.splitlines())) <= width
+    joined = "".join(text.split())
+    for group in group_figures(report):
+        assert "".join(group.title.split()) in joined
+        for row in group.rows:
+            assert "".join(row.note.split()) in joined
+
+
+def test_text_from_elsewhere_prints_safely() -> None:
+    evaluation = make_evaluation(detector="[red]x\x1b[2J", conclusions=(Conclusion("c", "a\u202eb[/red]\nc"),))
+    text = show(make_report(evaluation))
+    assert "[red]x\\x1b[2J" in text
+    assert "a\\u202eb[/red]\\nc" in text
+
+
+def test_every_figure_is_in_one_row() -> None:
+    groups = group_figures(make_report())
+    labels = [(g.key, r.label) for g in groups for r in g.rows]
+    assert len(set(labels)) == len(labels)
+    auc = groups[0].rows
+    assert [(r.value, r.content_value) for r in auc] == [("0.941", "0.810"), ("0.975", "0.746"), ("none", "none")]
+    assert [g.key for g in groups][-2:] == ["tissue", "content_only"]
+    assert [r.label for r in groups[-1].rows] == ["halves"]
+
+
+def test_labels_of_keys_that_are_not_known() -> None:
+    assert label_of(("fb", "some_key")) == "removed cancers (FB), some key"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.5, "0.500"), (1e-7, "0.0000001"), (0.99951, "0.99951"), (1.5, "1.500"), (2.0, "2"), (-0.0021, "-0.002"),
+     (float("inf"), "none"), (-1.0, "-1.000")],
+)  # fmt: skip
+def test_numbers_keep_what_matters(value: float, text: str) -> None:
+    assert say_value(value) == text
+
+
+def test_seen_is_counted_wherever_it_stands() -> None:
+    data = {"labelled": {"seen": {"in_sample": 2, "unseen": 0}}, "seen": {"authentic": {"in_sample": 1}}, "unseen": 9}
+    assert count_seen(data) == {Seen.IN_SAMPLE: 3}
