@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from verict.detect.result import Region, SeriesResult
+from verict.detect.verdict import Assessment
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Repeat:
         return self.same_verdict and self.same_regions
 
 
-def compare_results(first: SeriesResult, second: SeriesResult) -> Repeat:
+def compare_results(first: SeriesResult | Assessment, second: SeriesResult | Assessment) -> Repeat:
     """Compare verdict with its reason, regions with their voxels and slices, and scores."""
     places = [[_place(r) for r in series.regions] for series in (first, second)]
     differences = [_difference(first.score, second.score)]
