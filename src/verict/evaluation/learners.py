@@ -86,7 +86,7 @@ def cross_fit(
     for k in range(folds):
         progress("cross-fitting", k * folds, folds**2)
         scorer = learner.fit([cases[i] for i in sorted(unseen[k])])
-        maps = {int(i): _score(scorer, cases[i][0]) for i in np.flatnonzero(fold == k)}
+        maps = {i: _score(scorer, cases[i][0]) for i in np.flatnonzero(fold == k).tolist()}
         whole: list[AuthenticMap] = []
         for step, j in enumerate((j for j in range(folds) if j != k), start=1):
             progress("cross-fitting", k * folds + step, folds**2)

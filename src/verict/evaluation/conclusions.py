@@ -1,0 +1,166 @@
+"""How far the figures can be believed, in sentences with stable codes, the gravest first.
+
+Grave ones void the figures: whoever quotes them quotes a leak.
+
+=========================  ==========================================================================================
+``in_sample``              grave: the model was fitted on some of what it judged
+``memorised``              grave: on mirrored slices the area under the curve is lost
+``reads_headers``          grave: with one header for all scans the area under the curve is lost
+``source_leak``            grave: untouched places tell which collection they are of
+``no_better_than_brightness``  blurred HU tells painted from untouched places as well; grave where no kind does better
+``chance``                 painted places do not score above untouched ones
+``too_few``                few places or patients
+``false_alarm_bound``      no authentic series was called suspicious: what that bounds
+=========================  ==========================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from verict.errors import say_count
+from verict.evaluation.case import Case, PlaceKind, Seen
+from verict.evaluation.matching import match_places
+from verict.evaluation.paired import difference_of_areas
+from verict.evaluation.places import PlaceTable, tabulate_places
+from verict.evaluation.probes import Guise
+from verict.evaluation.result import Conclusion, Evaluation, Measured, Tree
+from verict.statistics import Figure, area_under_curve
+
+LOST = 0.05  # area a probe must cost beyond doubt: a shift by 3 px costs an honest detector about 0.01
+LEAK = (0.4, 0.6)  # source areas that an interval must lie outside of: collections differ in scanners, so a little
+FEW_PLACES = 20  # of a kind: with fewer, the 95 % interval of a share can be more than 0.46 wide
+FEW_PATIENTS = 10  # a bootstrap over fewer patients is too narrow
+KIND_WORDS = {PlaceKind.FB: "removed cancers (FB)", PlaceKind.FM: "injected cancers (FM)"}
+
+
+def conclude(evaluation: Evaluation, cases: Sequence[Case], *, seed: int = 0) -> tuple[Conclusion, ...]:
+    """What has to be said beside the figures.
+
+    Parameters
+    ----------
+    evaluation
+        Figures and probes; its conclusions are not looked at.
+    cases
+        What they were measured on.
+    seed
+        Fixes the bootstrap.
+    """
+    found = [
+        *_in_sample(cases),
+        *_lost_in_guise(evaluation.probes),
+        *_source_leak(evaluation.figures),
+        *_brightness(tabulate_places(cases), seed),
+        *_chance(evaluation.figures),
+        *_too_few(cases),
+        *_false_alarm_bound(evaluation.figures),
+    ]
+    return tuple(sorted(found, key=lambda c: not c.grave))
+
+
+def find_figure(tree: Tree, *path: str) -> Measured | None:
+    """The figure under a path of keys; None where there is none or it could not be given."""
+    node: Measured | Tree | None = tree
+    for key in path:
+        node = node.get(key) if isinstance(node, dict) else None
+    return node if isinstance(node, Measured) and node.figure.value is not None else None
+
+
+def _in_sample(cases: Sequence[Case]) -> Iterator[Conclusion]:
+    count = sum(case.seen is Seen.IN_SAMPLE for case in cases)
+    if count:
+        text = f"The model was fitted on {count} of the {say_count(len(cases), 'series', 'series')} it judged here, or "
+        text += "does not tell what it was fitted on, and no model that left them out is shipped: all figures flatter."
+        yield Conclusion("in_sample", text, grave=True)
+
+
+def _lost_in_guise(probes: Tree) -> Iterator[Conclusion]:
+    words = {
+        Guise.MIRRORED: ("memorised", "On the same slices mirrored left to right"),
+        Guise.TEMPLATE_HEADERS: ("reads_headers", "With the same header for all scans"),
+    }
+    for guise, (code, when) in words.items():
+        lost = find_figure(probes, str(guise), "auc_lost")
+        if lost is not None and (lost.figure.low or 0) > LOST:
+            before, after = lost.about["auc_as_is"], lost.about["auc_in_guise"]
+            text = f"{when} the area under the curve falls from {before:.3f} to {after:.3f}: "
+            text += "it rests on knowing the slices, not on what was painted." if guise is Guise.MIRRORED else (
+                "it rests on the headers, not on what was painted."
+            )
+            yield Conclusion(code, text, grave=True)
+
+
+def _source_leak(figures: Tree) -> Iterator[Conclusion]:
+    leak = find_figure(figures, "source_leak", "auc_negatives")
+    if leak is None or leak.figure.low is None or leak.figure.high is None:
+        return
+    if leak.figure.low > LEAK[1] or leak.figure.high < LEAK[0]:
+        where = "above" if leak.figure.low > LEAK[1] else "below"
+        text = f"Untouched places of the labelled scans score {where} those "
+        text += f"of the authentic series (area under the curve {_say(leak.figure)}, about 0.5 is clean): the detector "
+        text += "tells the collections apart, so what it marks on one says little of the other."
+        yield Conclusion("source_leak", text, grave=True)
+
+
+def _brightness(table: PlaceTable, seed: int) -> Iterator[Conclusion]:
+    against = {kind: compare_with_brightness(table, kind, seed=seed) for kind in KIND_WORDS}
+    measured = {kind: figure for kind, figure in against.items() if figure.low is not None}
+    beaten = {kind: (figure.low or 0) > 0 for kind, figure in measured.items()}
+    for kind, figure in measured.items():
+        if not beaten[kind]:
+            text = f"On {KIND_WORDS[kind]} the detector is not shown to do better than blurred HU alone: "
+            text += f"the areas under the curve differ by {_say(figure)} over {say_count(figure.n, 'place')}."
+            yield Conclusion("no_better_than_brightness", text, grave=not any(beaten.values()))
+
+
+def compare_with_brightness(table: PlaceTable, kind: PlaceKind, *, seed: int = 0) -> Figure:
+    """Area under the curve of the detector less that of blurred centre HU, bright or dark, whichever tells more.
+
+    FB against parenchyma; FM against structures of its size and surroundings, or, where too few match, against all
+    bright places.
+    """
+    if kind is PlaceKind.FB:
+        painted, clean = table.of(kind), table.of(PlaceKind.PARENCHYMA, labelled=True)
+        is_match = None
+    else:
+        matching = match_places(table)
+        painted, clean, is_match = matching.positives, matching.negatives, matching.is_match
+        if matching.reason:
+            painted, clean, is_match = table.of(kind), table.of(PlaceKind.BRIGHT, labelled=True), None
+    if not len(painted) or not len(clean):
+        return Figure(None, None, None, len(painted))
+    sign = 1.0 if area_under_curve(painted.centre_hu, clean.centre_hu) >= 0.5 else -1.0
+    own, content = (painted.margin, clean.margin), (sign * painted.centre_hu, sign * clean.centre_hu)
+    people = painted.patient.tolist(), clean.patient.tolist()
+    return difference_of_areas(own, content, people, is_match=is_match, seed=seed)
+
+
+def _chance(figures: Tree) -> Iterator[Conclusion]:
+    area = find_figure(figures, "auc", "pooled")
+    if area is not None and area.figure.low is not None and area.figure.low <= 0.5:
+        text = f"Painted places are not shown to score above untouched ones: area under the curve {_say(area.figure)}."
+        yield Conclusion("chance", text)
+
+
+def _too_few(cases: Sequence[Case]) -> Iterator[Conclusion]:
+    for kind, words in KIND_WORDS.items():
+        owners = [c.subject.patient for c in cases for p in c.subject.places if p.kind is kind]
+        if len(owners) < FEW_PLACES or len(set(owners)) < FEW_PATIENTS:
+            text = f"Only {say_count(len(owners), 'place')} of {say_count(len(set(owners)), 'patient')} "
+            yield Conclusion("too_few", f"{text}for {words}: their figures say little.")
+
+
+def _false_alarm_bound(figures: Tree) -> Iterator[Conclusion]:
+    suspicious = find_figure(figures, "authentic", "suspicious_series")  # a count, and its bounds are counts
+    if suspicious is not None and suspicious.figure.value == 0 and suspicious.figure.high is not None:
+        series = say_count(suspicious.figure.n, "authentic series", "authentic series")
+        text = f"None of {series} was called suspicious: that bounds the rate of false alarms only below "
+        text += f"{suspicious.figure.high / suspicious.figure.n:.2f}."
+        yield Conclusion("false_alarm_bound", text)
+
+
+def _say(figure: Figure) -> str:
+    low, high = (np.nan if end is None else end for end in (figure.low, figure.high))
+    return f"{figure.value:.3f} ({low:.3f} to {high:.3f})"
