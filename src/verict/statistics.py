@@ -49,7 +49,7 @@ def area_under_curve(positive: np.ndarray, negative: np.ndarray) -> float:
 def area_over_patients(
     scores: np.ndarray,
     is_positive: np.ndarray,
-    patients: Sequence[str],
+    patients: Sequence[str] | np.ndarray,
     *,
     weights: np.ndarray | None = None,
     seed: int = 0,
@@ -57,7 +57,8 @@ def area_over_patients(
     """Area under the curve with a percentile interval from a bootstrap over patients.
 
     A patient is drawn with all its sites: sites of one patient are not independent. ``weights`` (n,) is what
-    each site counts, 1 by default. ``n`` counts positives.
+    each site counts, 1 by default. ``n`` counts positives. Where positives and negatives separate completely a
+    bootstrap knows no spread: see `bound_of_complete`.
     """
     positive = np.asarray(is_positive, dtype=bool)
     if positive.all() or not positive.any():
@@ -74,13 +75,16 @@ def area_over_patients(
         pairs = hit.sum() * miss.sum()
         return float((hit * (np.cumsum(miss) - miss / 2)).sum() / pairs) if pairs else np.nan
 
+    value = area(np.ones(len(names)))
+    if value in (0.0, 1.0):
+        return bound_of_complete(value, np.asarray(patients)[positive], int(positive.sum()))
     low, high = _interval(np.array([area(counts) for counts in _draw_patients(len(names), seed)]))
-    return Figure(area(np.ones(len(names))), low, high, int(positive.sum()))
+    return Figure(value, low, high, int(positive.sum()))
 
 
 def matched_area(
     scores: tuple[np.ndarray, np.ndarray],
-    patients: tuple[Sequence[str], Sequence[str]],
+    patients: tuple[np.ndarray, np.ndarray],
     is_match: np.ndarray,
     *,
     seed: int = 0,
@@ -107,7 +111,7 @@ def matched_area(
                           for s in scores)
     above = (positive[:, None] > negative) + 0.5 * (positive[:, None] == negative)
     wins, match = np.where(match, above, 0)[kept], match[kept].astype(np.float64)
-    names, owner = np.unique(np.concatenate([np.asarray(p) for p in patients]), return_inverse=True)
+    names, owner = np.unique(np.concatenate(patients), return_inverse=True)
     own, other = owner[: len(positive)][kept], owner[len(positive) :]
 
     def area(counts: np.ndarray) -> float:
@@ -116,8 +120,21 @@ def matched_area(
         drawn = counts[own] * (weight > 0)
         return float((drawn * share).sum() / drawn.sum()) if drawn.any() else np.nan
 
+    value = area(np.ones(len(names)))
+    if value in (0.0, 1.0):
+        return bound_of_complete(value, patients[0][kept], int(kept.sum()))
     low, high = _interval(np.array([area(counts) for counts in _draw_patients(len(names), seed)]))
-    return Figure(area(np.ones(len(names))), low, high, int(kept.sum()))
+    return Figure(value, low, high, int(kept.sum()))
+
+
+def bound_of_complete(value: float, patients: np.ndarray, n: int) -> Figure:
+    """An area of exactly 0 or 1 with the interval of Clopper and Pearson over the patients of the positives.
+
+    The area is the mean, over positives, of the share of negatives below. Where that share is 1 in each of k
+    patients, the share of patients in whom it is not lies below the bound of 0 in k, and there it is at least 0.
+    """
+    bound = share_of_count(len(set(patients)) if value else 0, len(set(patients)))
+    return Figure(value, bound.low, bound.high, n)
 
 
 def _draw_patients(count: int, seed: int) -> np.ndarray:
@@ -145,7 +162,7 @@ def share_of_count(hits: int, n: int, *, level: float = LEVEL) -> Figure:
     return Figure(hits / n, float(interval.low), float(interval.high), int(n))
 
 
-def share_over_patients(hits: np.ndarray, patients: Sequence[str], *, seed: int = 0) -> Figure:
+def share_over_patients(hits: np.ndarray, patients: Sequence[str] | np.ndarray, *, seed: int = 0) -> Figure:
     """Share of (n,) bool sites, interval from a bootstrap over patients.
 
     Where none or all were hit, a bootstrap knows no spread: the interval is then that of Clopper and Pearson with
@@ -164,7 +181,7 @@ def share_over_patients(hits: np.ndarray, patients: Sequence[str], *, seed: int 
     return Figure(float(hits.mean()), low, high, len(hits))
 
 
-def rate_per_unit(counts: np.ndarray, patients: Sequence[str], *, seed: int = 0) -> Figure:
+def rate_per_unit(counts: np.ndarray, patients: Sequence[str] | np.ndarray, *, seed: int = 0) -> Figure:
     """Mean count per unit (e.g. false marks per slice), interval from a bootstrap over patients.
 
     Where nothing was counted at all the upper end is the exact Poisson bound of 3.69 events (two-sided 95 %)

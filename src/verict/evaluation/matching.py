@@ -2,8 +2,8 @@
 
 An injected nodule is brighter and larger than nearly every vessel near it: against all bright places a detector that
 reads HU is perfect. Each FM site is therefore compared with untouched structures of its own diameter and its own HU
-in the ring of 4 to 8 mm only, from the labelled slices and from the authentic series: caliper matching, each site
-with its own set, nearest first.
+in the ring of 4 to 8 mm only, soft tissue in the middle like it, from the labelled slices and from the authentic
+series: caliper matching, each site with its own set, nearest first. What differs all the same is told beside.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from verict.statistics import matched_area
 
 DIAMETER_RATIO = 1.1  # a match is at most a tenth wider or narrower: about 1 mm, little more than a pixel
 RING_TOLERANCE_HU = 50.0  # a twentieth of the way from lung to soft tissue
+CENTRE_TOLERANCE_HU = 100.0  # leaves out calcium, bone and vessels full of contrast: FM sites are soft tissue
 LARGEST_SET = 10  # matches a site: more would only add less alike ones
 SMALLEST_SET = 5  # a site with fewer is not compared
-FEWEST_SITES = 10  # compared sites for an area under the curve
-_SPREAD = np.array([np.log(DIAMETER_RATIO), RING_TOLERANCE_HU])  # one caliper of each weighs the same
+FEWEST_SITES = 5  # compared sites for an area under the curve; below, its interval says nothing
+_CALIPERS = np.array([np.log(DIAMETER_RATIO), RING_TOLERANCE_HU, CENTRE_TOLERANCE_HU])
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,7 @@ class Matching:
     @property
     def matched(self) -> np.ndarray:
         """(positives,) bool, sites that have enough matches to be compared."""
-        return self.is_match.any(axis=1)
+        return np.asarray(self.is_match.any(axis=1))
 
     @property
     def reason(self) -> str:
@@ -50,7 +51,7 @@ class Matching:
         sites, matched = len(self.positives), int(self.matched.sum())
         if not sites:
             return "no FM label"
-        if matched >= min(FEWEST_SITES, sites) and 2 * matched >= sites:
+        if matched >= FEWEST_SITES and 2 * matched >= sites:
             return ""
         return (
             f"only {matched} of {sites} FM sites have {SMALLEST_SET} untouched structures of their diameter and ring "
@@ -83,8 +84,9 @@ class Matching:
 def match_places(table: PlaceTable) -> Matching:
     """Match each FM site with the bright places and nodules that nobody touched.
 
-    A match differs by at most a factor 1.1 in diameter and by at most 50 HU in the ring. The nearest ten are taken,
-    in calipers of both, at least 10 mm apart from each other where they share a slice.
+    A match differs by at most a factor 1.1 in diameter, 50 HU in the ring and 100 HU in the blurred centre. The ten
+    nearest are taken (root of the sum of squares, each in its calipers), at least 10 mm apart from each other where
+    they share a slice.
 
     Parameters
     ----------
@@ -94,17 +96,17 @@ def match_places(table: PlaceTable) -> Matching:
     positives = table.of(PlaceKind.FM)
     pool = table.of(PlaceKind.BRIGHT, PlaceKind.NODULE)
     pool = pool[np.isfinite(pool.diameter_mm) & np.isfinite(pool.ring_hu)]
-    looks = [np.column_stack([np.log(t.diameter_mm), t.ring_hu]) / _SPREAD for t in (positives, pool)]
-    apart = np.abs(looks[0][:, None] - looks[1][None])  # (positives, pool, 2) in calipers
+    looks = [np.column_stack([np.log(t.diameter_mm), t.ring_hu, t.centre_hu]) / _CALIPERS for t in (positives, pool)]
+    apart = np.abs(looks[0][:, None] - looks[1][None])  # (positives, pool, 3) in calipers
     within = (apart <= 1).all(axis=2)
     is_match = np.zeros(within.shape, bool)
     for row in range(len(positives)):
         candidates = np.flatnonzero(within[row])
-        candidates = candidates[np.argsort(np.hypot(*apart[row, candidates].T), kind="stable")]
+        candidates = candidates[np.argsort((apart[row, candidates] ** 2).sum(axis=1), kind="stable")]
         chosen = _take_apart(pool, candidates)
         if len(chosen) >= SMALLEST_SET:
             is_match[row, chosen] = True
-    used = is_match.any(axis=0)
+    used = np.flatnonzero(is_match.any(axis=0))
     return Matching(positives, pool[used], is_match[:, used], within.sum(axis=1))
 
 

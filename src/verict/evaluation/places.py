@@ -76,14 +76,13 @@ class PlaceTable:
 
 
 def margin_of(score: np.ndarray, threshold: float) -> np.ndarray:
-    """How far scores lie above a threshold; an undefined one is the lowest there is."""
-    above = np.asarray(score, np.float64) - threshold
-    return np.where(np.isnan(score), -np.inf, above)
+    """How far (...) scores lie above a threshold; an undefined one is the lowest there is."""
+    return np.where(np.isnan(score), -np.inf, score.astype(np.float64) - threshold)
 
 
 def tabulate_places(cases: Sequence[Case]) -> PlaceTable:
     """Every place of every case with its score, in the order of the cases."""
-    rows = []
+    rows: list[tuple] = []
     for index, case in enumerate(cases):
         subject = case.subject
         spacing = subject.geometry.spacing_mm
@@ -91,11 +90,10 @@ def tabulate_places(cases: Sequence[Case]) -> PlaceTable:
             score = score_at(case.score_map, p.z, p.y, p.x, spacing)
             rows.append(
                 (
-                    *(str(p.kind), score, float(margin_of(np.float64(score), case.calibration["mark_threshold"]))),
+                    *(str(p.kind), score, score - case.calibration["mark_threshold"]),
                     *(p.centre_hu, p.diameter_mm, p.ring_hu, subject.patient, index, p.z),
                     *(p.y * spacing[1], p.x * spacing[2], subject.source is Source.LABELLED),
                 )
             )
-    kinds = ("U16", float, float, float, float, float, "U64", int, int, float, float, bool)
-    columns = zip(*rows, strict=True) if rows else ([] for _ in kinds)
-    return PlaceTable(*(np.array(column, dtype=kind) for column, kind in zip(columns, kinds, strict=True)))
+    types: tuple[type, ...] = (str, float, float, float, float, float, str, int, int, float, float, bool)
+    return PlaceTable(*(np.array([row[i] for row in rows], dtype=kind) for i, kind in enumerate(types)))

@@ -1,0 +1,117 @@
+"""What a detector says of scans that nobody touched: false marks and false verdicts, at the thresholds of the card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from verict.datasets.scans import Source
+from verict.detect.evidence import Evidence
+from verict.detect.result import Verdict
+from verict.detect.verdict import MIN_RUN_SLICES, assess, averaged_slices
+from verict.evaluation.case import Case
+from verict.evaluation.marks import count_slice_marks
+from verict.evaluation.result import Measured, Tree
+from verict.statistics import Figure, rate_per_unit, share_of_count
+
+NO_AUTHENTIC = "no authentic scans were given"
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """One series at the thresholds of its case.
+
+    ``slice_marks`` has one entry a slice that counts: with lung, or with a mark all the same. ``is_deep``: some of
+    its slices are joined along z, so that it is judged as a volume and not slice by slice.
+    """
+
+    case: Case
+    slice_marks: np.ndarray
+    scored_slices: int
+    regions: int
+    verdict: Verdict
+    is_deep: bool
+
+    @property
+    def patient(self) -> str:
+        """Whose series it is."""
+        return self.case.subject.patient
+
+    @property
+    def is_suspicious(self) -> bool:
+        """Whether the verdict is `Verdict.SUSPICIOUS`."""
+        return self.verdict is Verdict.SUSPICIOUS
+
+
+def judge_case(case: Case, detector: str) -> Judged:
+    """Marks, regions and verdict of one series, by the rule of `verict.detect.verdict` and its own calibration."""
+    volume, counted = case.subject.geometry, count_slice_marks(case)
+    evidence = Evidence(
+        detector,
+        score_map=case.score_map,
+        card={"calibration": case.calibration},
+        mark_threshold=case.calibration["mark_threshold"],
+    )
+    assessment = assess(volume, (evidence,), ("",) * volume.slice_count)
+    return Judged(
+        case,
+        counted[case.subject.lung_slices | (counted > 0)],
+        int((~np.isnan(case.score_map.values)).any(axis=(1, 2)).sum()),
+        len(assessment.regions),
+        assessment.verdict,
+        any(averaged_slices(volume, run) >= MIN_RUN_SLICES for run in volume.runs),
+    )
+
+
+def alarm_figures(judged: Sequence[Judged], *, seed: int) -> Tree:
+    """``authentic``: counts of slices and series, false marks a slice and a scan, series called suspicious or marked.
+
+    ``suspicious_series`` and ``marked_series`` are counts; their interval is what the same detector would call among
+    as many other series, by Clopper and Pearson, which takes series as independent.
+    """
+    own = [j for j in judged if j.case.subject.source is Source.AUTHENTIC]
+    keys = ("slices", "false_marks_per_slice", "series", "suspicious_series", "false_marks_per_scan", "marked_series")
+    if not own:
+        return {key: Measured.missing(NO_AUTHENTIC) for key in keys}
+    patients = [j.patient for j in own]
+    marks = np.concatenate([j.slice_marks for j in own])
+    owners = [j.patient for j in own for _ in j.slice_marks]
+    deep = sum(j.is_deep for j in own)
+    whose = len(set(patients))
+    return {
+        "slices": _count(len(marks), scored=sum(j.scored_slices for j in own), patients=whose),
+        "false_marks_per_slice": Measured(
+            rate_per_unit(marks, owners, seed=seed), about={"marks": int(marks.sum()), "patients": len(set(owners))}
+        ),
+        "series": _count(len(own), patients=whose, judged_as_volumes=deep),
+        "suspicious_series": _count_of(own, np.array([j.is_suspicious for j in own])),
+        "false_marks_per_scan": Measured(
+            rate_per_unit(np.array([j.regions for j in own]), patients, seed=seed),
+            about={"marks": sum(j.regions for j in own), "patients": whose},
+        ),
+        "marked_series": _count_of(own, np.array([j.regions > 0 for j in own])),
+    }
+
+
+def _count(value: int, **about: int) -> Measured:
+    return Measured(Figure(float(value), None, None, value), about=about)
+
+
+def _count_of(own: Sequence[Judged], called: np.ndarray) -> Measured:
+    share, patients = share_of_count(int(called.sum()), len(own)), np.array([j.patient for j in own])
+    deep = np.array([j.is_deep for j in own])
+    with_any = share_of_count(len(set(patients[called])), len(set(patients)))
+    about: dict[str, float | int | str | None] = {
+        "share": share.value,
+        "share_low": share.low,
+        "share_high": share.high,
+        "patients": len(set(patients)),
+        "patients_called": len(set(patients[called])),
+        "share_of_patients_high": with_any.high,
+        "judged_as_volumes": int(deep.sum()),
+        "judged_as_volumes_called": int((deep & called).sum()),
+    }
+    low, high = (None if bound is None else bound * len(own) for bound in (share.low, share.high))
+    return Measured(Figure(float(called.sum()), low, high, len(own)), about=about)
