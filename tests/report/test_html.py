@@ -223,7 +223,7 @@ def test_weights_stand_with_what_they_compare_and_do_not_mean() -> None:
     assert text.count("first, lung was repainted here; second, untouched lung") == 1
     assert text.count(RATIO_MEANING) == 1
     assert "It is not the probability that the scan was forged" in RATIO_MEANING
-    assert "0.077 (with 25 untouched patients to compare with it cannot be below 0.038)" in text
+    assert "0.077 (with 25 untouched patients to compare with, it cannot be below 0.038)" in text
     assert P_VALUE_MEANING in text
 
 

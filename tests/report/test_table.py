@@ -153,7 +153,7 @@ def test_the_weight_of_each_region_is_said_once() -> None:
     assert "region 1: likelihood ratio 5.40: weak support for repainting" in text
     assert "region 2: likelihood ratio 14: moderate support for repainting, the most that as few as 25 patients" in text
     assert "region 3, 4: no likelihood ratio: too few patients" in text
-    assert "p-value 0.077 (with 25 untouched patients to compare with it cannot be below 0.038)" in text
+    assert "p-value 0.077 (with 25 untouched patients to compare with, it cannot be below 0.038)" in text
 
 
 def test_without_a_p_value_the_summary_is_silent_about_it() -> None:

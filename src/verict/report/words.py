@@ -163,7 +163,7 @@ def say_p_value(series: SeriesResult) -> str:
     if p_value is None:
         return f"none: {series.p_value_reason}"
     parts = f", {p_value.parts} places along z looked at" if p_value.parts > 1 else ""
-    smallest = f"with {say_count(p_value.patients, 'untouched patient')} to compare with it cannot be below"
+    smallest = f"with {say_count(p_value.patients, 'untouched patient')} to compare with, it cannot be below"
     return f"{say_number(p_value.value, 3)} ({smallest} {say_number(p_value.smallest, 3)}{parts})"
 
 
