@@ -72,8 +72,8 @@ def make_evaluation(**changes: Any) -> Evaluation:
 
 def make_data(seen: Mapping[str, int] | None = None, real_fakes: int = 55) -> dict[str, Any]:
     return {
-        "labelled": {"series": 40, "places": {"FB": 34, "FM": 21}},
-        "seen": {"labelled": dict(seen or {"out_of_fold": 40}), "authentic": {"unseen": 7}},
+        "labelled": {"series": 40, "places": {"FB": 34, "FM": 21}, "seen": dict(seen or {"out_of_fold": 40})},
+        "authentic": {"series": 7, "seen": {"unseen": 7}},
         "model": {"id": "spectrum", "sha256": "c" * 64},
         "real_fakes": real_fakes,
     }

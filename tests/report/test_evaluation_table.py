@@ -52,7 +52,7 @@ def test_lines_fit_and_no_figure_is_lost(report: EvaluationReport, width: int) -
     for group in group_figures(report):
         assert "".join(group.title.split()) in joined
         for row in group.rows:
-            assert "".join(row.note.split()) in joined
+            assert "".join(row.reason.split()) in joined
 
 
 def test_text_from_elsewhere_prints_safely() -> None:
@@ -85,6 +85,14 @@ def test_numbers_keep_what_matters(value: float, text: str) -> None:
     assert say_value(value) == text
 
 
-def test_seen_is_counted_wherever_it_stands() -> None:
-    data = {"labelled": {"seen": {"in_sample": 2, "unseen": 0}}, "seen": {"authentic": {"in_sample": 1}}, "unseen": 9}
-    assert count_seen(data) == {Seen.IN_SAMPLE: 3}
+def test_seen_is_counted_over_all_collections() -> None:
+    seen = {"labelled": {"seen": {"in_sample": 2}}, "authentic": {"seen": {"in_sample": 1, "out_of_fold": 4}}}
+    assert count_seen(seen) == {Seen.IN_SAMPLE: 3, Seen.OUT_OF_FOLD: 4}
+    assert count_seen({"labelled": {"series": 3}}) == {}
+
+
+def test_counts_are_whole_numbers_and_shares_are_not() -> None:
+    (untouched,) = (g for g in group_figures(make_report()) if g.key == "authentic")
+    assert [(r.value, r.interval) for r in untouched.rows[:4]] == [
+        ("712", ""), ("0.000", "0.000 to 0.040"), ("7", ""), ("0", "0 to 0.41"),
+    ]  # fmt: skip

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from verict.datasets.scans import Source
 from verict.errors import say_count
 from verict.evaluation.case import Seen
 from verict.evaluation.result import Measured, Tree, walk
@@ -17,6 +19,8 @@ Path = tuple[str, ...]
 
 CONTENT_ONLY = "content_only"
 NOT_GIVEN = "none"
+
+COUNTS = frozenset({"slices", "series", "suspicious_series", "marked_series"})  # whole numbers, not shares
 
 TITLES = {
     "auc": "Telling painted places from untouched ones (area under the curve, 0.5 is chance)",
@@ -53,6 +57,15 @@ _WORDS = {
     "1": "1 false mark",
     "1/1000": "1 in 1,000 forged",
     "1/100000": "1 in 100,000 forged",
+    "fm_bright": "injected cancers (FM) against all untouched bright structures, matched or not",
+    "false_positive_rate_nodule": "untouched real nodules marked",
+    "false_positive_rate_matched": "untouched bright structures matched with the injected cancers marked",
+    "auc_parenchyma": "the same, plain lung only",
+    "auc_bright": "the same, bright structures only",
+    "mirrored": "mirrored left to right",
+    "shifted": "moved by a few pixels and one HU",
+    "template_headers": "all headers replaced by one template",
+    "auc_lost": "area under the curve lost",
     "auc_negatives": "untouched places of the labelled scans against those of the untouched series, AUC",
     "ppv": "chance that a positive is a forgery",
     "npv": "chance that a negative is untouched",
@@ -97,8 +110,8 @@ DEFINITIONS = (
 class FigureRow:
     """One figure, as text.
 
-    ``value`` is "none" where there is none, ``note`` then the reason; ``content_*`` hold what content alone reaches,
-    empty where that is no question.
+    ``value`` is "none" where there is none, ``reason`` then why; ``content_*`` hold what content alone reaches, empty
+    where that is no question; ``about`` is what else belongs to the figure.
     """
 
     label: str
@@ -108,7 +121,8 @@ class FigureRow:
     negatives: str
     content_value: str
     content_interval: str
-    note: str
+    reason: str
+    about: str
 
     @property
     def is_given(self) -> bool:
@@ -135,10 +149,10 @@ def group_figures(report: EvaluationReport) -> tuple[FigureGroup, ...]:
         rows = []
         for path, measured in walk({key: tree[key]}):
             beside = _find_content(content, path)
-            shown |= {beside} if beside else set()
-            rows.append(_make_row(label_of(path[1:] or path), measured, content[beside] if beside else None))
+            shown.add(beside)
+            rows.append(_make_row(path, label_of(path[1:] or path), measured, content.get(beside)))
         groups.append(FigureGroup(key, TITLES.get(key, _plain(key).capitalize()), tuple(rows)))
-    rest = [_make_row(label_of(path[1:]), m, None) for path, m in content.items() if path not in shown]
+    rest = [_make_row(path, label_of(path[1:]), m, None) for path, m in content.items() if path not in shown]
     if rest:
         groups.append(FigureGroup(CONTENT_ONLY, "Further figures by content only", tuple(rest)))
     return tuple(groups)
@@ -147,7 +161,7 @@ def group_figures(report: EvaluationReport) -> tuple[FigureGroup, ...]:
 def rows_of(tree: Tree) -> tuple[FigureRow, ...]:
     """The figures of a stratum or of the probes, with their whole paths as labels."""
     return tuple(
-        _make_row(": ".join([_plain(path[0]), label_of(path[1:])]) if path[1:] else label_of(path), measured, None)
+        _make_row(path, ": ".join(label_of(part) for part in (path[:1], path[1:]) if part), measured, None)
         for path, measured in walk(tree)
     )
 
@@ -161,16 +175,10 @@ def label_of(path: Path) -> str:
     return ", ".join(_WORDS.get(key, _plain(key)) for key in path)
 
 
-def count_seen(data: Mapping[str, object]) -> dict[Seen, int]:
-    """How many series were judged by a model that knew how much of them: what stands under each "seen" of the data."""
-    counts = dict.fromkeys(Seen, 0)
-    for key, value in data.items():
-        if key == "seen" and isinstance(value, Mapping):
-            for seen, count in _flatten_counts(value):
-                counts[seen] += count
-        elif isinstance(value, Mapping):
-            for seen, count in count_seen(value).items():
-                counts[seen] += count
+def count_seen(data: Mapping[str, Any]) -> dict[Seen, int]:
+    """How many series of both collections were judged by a model that knew so much of them: "seen" of each."""
+    parts = [data.get(source, {}).get("seen", {}) for source in Source]
+    counts = {seen: sum(part.get(seen, 0) for part in parts) for seen in Seen}
     return {seen: count for seen, count in counts.items() if count}
 
 
@@ -210,37 +218,43 @@ def say_value(value: float | None) -> str:
     return f"{value:.3f}"
 
 
-def _make_row(label: str, measured: Measured, content: Measured | None) -> FigureRow:
-    notes = [reason_of(measured)] if reason_of(measured) else []
-    notes += [f"{_plain(k)} {_say_about(v)}" for k, v in measured.about.items() if v is not None]
-    if content is not None and reason_of(content) and reason_of(content) not in notes:
-        notes.append(f"content only: {reason_of(content)}")
+def _make_row(path: Path, label: str, measured: Measured, content: Measured | None) -> FigureRow:
+    reason = reason_of(measured)
+    if content is not None and reason_of(content) not in ("", reason):
+        reason += f"{'; ' if reason else ''}content only: {reason_of(content)}"
+    is_count = path[-1] in COUNTS
     return FigureRow(
         label=label,
-        value=say_value(finite_value(measured)),
-        interval=_say_interval(measured),
+        value=_say(finite_value(measured), is_count=is_count),
+        interval=_say_interval(measured, is_count=is_count),
         n=str(measured.figure.n),
         negatives="" if measured.negatives is None else str(measured.negatives),
         content_value="" if content is None else say_value(finite_value(content)),
-        content_interval="" if content is None else _say_interval(content),
-        note="; ".join(notes),
+        content_interval="" if content is None else _say_interval(content, is_count=False),
+        reason=reason,
+        about="; ".join(f"{_plain(k)} {_say_about(v)}" for k, v in measured.about.items() if v is not None),
     )
 
 
-def _find_content(content: Mapping[Path, Measured], path: Path) -> Path | None:
-    """Where the figure of content alone stands: under the same path, or one for the whole branch."""
+def _find_content(content: Mapping[Path, Measured], path: Path) -> Path:
+    """Where the figure of content alone stands: under the same path, or one for the whole branch; () for none."""
     for length in range(len(path), 0, -1):
         candidate = (CONTENT_ONLY, *path[:length])
         if candidate in content:
             return candidate
-    return None
+    return ()
 
 
-def _say_interval(measured: Measured) -> str:
+def _say(value: float | None, *, is_count: bool) -> str:
+    return f"{value:.3g}" if is_count and value is not None else say_value(value)
+
+
+def _say_interval(measured: Measured, *, is_count: bool) -> str:
     figure = measured.figure
     if finite_value(measured) is None or figure.low is None or figure.high is None:
         return ""
-    return " to ".join(say_value(end) if math.isfinite(end) else "unbounded" for end in (figure.low, figure.high))
+    ends = (_say(end, is_count=is_count) if math.isfinite(end) else "unbounded" for end in (figure.low, figure.high))
+    return " to ".join(ends)
 
 
 def _say_about(value: object) -> str:
@@ -249,12 +263,3 @@ def _say_about(value: object) -> str:
 
 def _plain(key: str) -> str:
     return key.replace("_", " ")
-
-
-def _flatten_counts(value: Mapping[object, object]) -> Iterator[tuple[Seen, int]]:
-    known: Iterable[str] = list(Seen)
-    for key, inner in value.items():
-        if isinstance(inner, Mapping):
-            yield from _flatten_counts(inner)
-        elif isinstance(inner, int) and str(key) in known:
-            yield Seen(str(key)), inner

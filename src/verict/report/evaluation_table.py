@@ -42,7 +42,8 @@ def render_evaluation(report: EvaluationReport) -> RenderableType:
         probes = FigureGroup("probes", "Given the same scans in another guise", rows_of(evaluation.probes))
         parts += [Text(), *_render_group(probes)]
     parts += [Text(), _text("n counts painted places, slices or series; after the stroke the untouched places. "
-                            "Content only: what brightness alone reaches.", "dim")]
+                            "Content only: what brightness alone reaches. Thresholds and what else belongs to a "
+                            "figure are in the JSON.", "dim")]
     if evaluation.strata:
         parts.append(_text(f"By part of the data: {say_count(len(evaluation.strata), 'part')}, see the JSON.", "dim"))
     return Group(*parts)
@@ -61,11 +62,11 @@ def _render_group(group: FigureGroup) -> list[RenderableType]:
         parts.append(table)
     remarks: dict[tuple[bool, str], list[str]] = {}
     for row in group.rows:
-        if row.note:
-            remarks.setdefault((row.is_given, row.note), []).append(row.label)
-    for (is_given, note), labels in remarks.items():
+        if row.reason:
+            remarks.setdefault((row.is_given, row.reason), []).append(row.label)
+    for (is_given, reason), labels in remarks.items():
         of_which = "; ".join(labels) if len(labels) < len(group.rows) else "all of these"
-        parts.append(_bullet(f"{of_which}: {note}" if is_given else f"no figure for {of_which}: {note}", "dim"))
+        parts.append(_bullet(f"{of_which}: {reason}" if is_given else f"no figure for {of_which}: {reason}", "dim"))
     return parts
 
 
