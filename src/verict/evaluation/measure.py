@@ -11,6 +11,7 @@ import numpy as np
 from verict.datasets.scans import Source
 from verict.datasets.uci import SiteType
 from verict.errors import UsageError
+from verict.evaluation.abstention import measure_abstention
 from verict.evaluation.alarms import alarm_figures, judge_case
 from verict.evaluation.case import Case
 from verict.evaluation.figures import location_figures
@@ -65,6 +66,7 @@ def measure(cases: Sequence[Case], detector: str, *, seed: int = 0) -> Evaluatio
         **froc_figures(cases),
         "authentic": alarm_figures(judged, seed=seed),
         "predictive_value": predictive_figures(judged),
+        "abstention": measure_abstention(judged),
     }
     strata = stratify(judged, table, seed=seed)
     return Evaluation(detector, figures, strata, _describe_data(cases, table, matching))

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -345,21 +345,19 @@ def _say_share(share: Mapping[str, Any]) -> str:
     return f"{share['value']:.3f} ({low:.3f} to {high:.3f}); by patient {share['by_patient']:.3f}"
 
 
-def renew_document(names: Iterable[str]) -> None:
-    """Renew the part between the marks in each named document from the shipped card.
+def renew_evidence(text: str, card: Mapping[str, Any]) -> str:
+    """A document with its part between the marks replaced by what the card holds.
 
     Raises
     ------
     OutputError
-        If a document lacks the marks.
+        If the document lacks the marks.
     """
-    block = load_model("spectrum").card.get("evidence")
-    table = tabulate_evidence(block) if block else "The shipped card holds no such block yet."
-    for name in names:
-        path = Path(name)
-        text = replace_part(path.read_text(encoding="utf-8"), START, END, f"\n\n{table}\n\n")
-        path.write_text(text, encoding="utf-8")
+    table = tabulate_evidence(card["evidence"]) if "evidence" in card else "The card holds no such block."
+    return replace_part(text, START, END, f"\n\n{table}\n\n")
 
 
 if __name__ == "__main__":
-    renew_document(sys.argv[1:])
+    for name in sys.argv[1:]:
+        path = Path(name)
+        path.write_text(renew_evidence(path.read_text(encoding="utf-8"), load_model("spectrum").card), encoding="utf-8")
