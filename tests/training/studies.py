@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from detect.volumes import make_lungs, make_volume
 
-from verict.datasets.scans import Scan, Source
+from verict.datasets.scans import Label, Scan, Source
 from verict.datasets.splits import Scanner
 from verict.detect.spectrum_features import SliceFeatures, grid_shape
 from verict.training.samples import AUTHENTIC, REAL_FAKES, Place, Sample
@@ -88,11 +88,23 @@ def make_sample(
     )
 
 
-def make_scan(patient: str, scanner: Scanner, *, slices: int = 1, folder: str = "folder") -> Scan:
-    """The scan that `make_sample`'s authentic samples come from."""
+def make_scan(
+    patient: str,
+    scanner: Scanner,
+    *,
+    slices: int = 1,
+    folder: str = "folder",
+    labels: dict[int, tuple[Label, ...]] | None = None,
+) -> Scan:
+    """The scan that `make_sample`'s samples of that patient come from; a labelled one if it has labels."""
     volume = make_volume(np.arange(slices) * 1.0, size=SIZE, thickness_mm=1.0)
     object.__setattr__(volume, "series_instance_uid", f"1.2.{patient}")
-    return Scan(Source.AUTHENTIC, folder, patient, scanner, volume, make_lungs(np.ones(volume.hu.shape, bool)))
+    lungs = make_lungs(np.ones(volume.hu.shape, bool))
+    if labels is None:
+        return Scan(Source.AUTHENTIC, folder, patient, scanner, volume, lungs)
+    spacing = np.array(volume.spacing_mm[1:])
+    avoid = {z: np.array([(n.y, n.x) for n in near]) * spacing for z, near in labels.items()}
+    return Scan(Source.LABELLED, folder, patient, scanner, volume, lungs, tuple(range(slices)), labels, avoid)
 
 
 __all__ = ["AUTHENTIC", "REAL_FAKES", "copy_small_study", "labels_of", "make_sample", "make_scan"]

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from verict import __version__
 from verict.datasets.scans import Scan, identify_patient, identify_slice
@@ -40,11 +41,12 @@ def write_card(
     *,
     folds: list[dict[str, float]],
     seen: dict[str, dict[str, int]],
+    evidence: dict[str, Any] | None = None,
 ) -> dict:
     """Write ``spectrum.json`` beside the weights and return it.
 
     ``folds`` are the thresholds of each fold's model, which lies beside as ``spectrum-fold-N.onnx``; ``seen`` is
-    `list_seen`'s.
+    `list_seen`'s; ``evidence`` what scores weigh, see `verict.evaluation.weight`.
     """
     card = {
         "schema": CARD_SCHEMA,
@@ -74,6 +76,7 @@ def write_card(
             "command": "verict train spectrum --data ../shared/data",
             "seen": seen,
         },
+        **({"evidence": evidence} if evidence else {}),
         "figures": figures,
         "limits": [
             "Fitted on forgeries of one published attack and on simple simulations of its touch-ups.",

@@ -1,28 +1,62 @@
-"""What cross-fitted maps are worth: the location protocol on the real fakes, false marks on authentic scans."""
+"""What cross-fitted maps are worth, as the rows of a model card: the ruler's figures, and forgeries simulated."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from verict.datasets.scans import Scan
+from verict.datasets.scans import Scan, Source
 from verict.detect.evidence import Evidence, ScoreMap
 from verict.detect.result import Verdict
-from verict.detect.spectrum_features import ORIGIN_PX, STRIDE_PX
+from verict.detect.spectrum_features import ORIGIN_PX, STRIDE_PX, grid_shape
 from verict.detect.verdict import Assessment, assess
-from verict.evaluation.thresholds import AuthenticMap, count_marks
-from verict.statistics import Figure, area_over_patients, rate_per_unit, share_of_count
+from verict.evaluation.alarms import Judged as JudgedCase
+from verict.evaluation.alarms import judge_case
+from verict.evaluation.case import Case, PlaceKind, Seen
+from verict.evaluation.measure import measure
+from verict.evaluation.places import score_at, tabulate_places
+from verict.evaluation.result import Evaluation, Measured, Tree, walk
+from verict.evaluation.subjects import make_subject
+from verict.evaluation.thresholds import AuthenticMap
+from verict.statistics import Figure, rate_per_unit, share_of_count
 from verict.training.network import Network
+from verict.training.phantoms import FOLDER as PHANTOM
 from verict.training.samples import AUTHENTIC, FORGED, REAL_FAKES, Sample
-from verict.training.thresholds import assemble_maps
 
 Row = dict[str, object]
-REACH_MM = 10.0  # a place's score is the maximum of the map within this distance, for painted and untouched alike
-LONE_SLICES = 2  # series of up to so many slices are judged slice by slice
 UNSEEN = "model and thresholds of other patients and scanner models"
-KIND_TEXT = {"FB": "real cancer removed by CT-GAN (FB)", "FM": "fake cancer injected by CT-GAN (FM)"}
+FB, FM = "real cancer removed by CT-GAN (FB)", "fake cancer injected by CT-GAN (FM)"
+LUNG, BRIGHT = "untouched lung of the same slices", "every untouched bright structure of the same slices"
+MATCHED = "untouched structures of its size and surroundings"
+ROWS = (
+    ("auc_fb", ("auc", "fb_parenchyma"), f"{FB} against {LUNG}: AUC"),
+    ("auc_fb_content_only", ("content_only", "auc", "fb_parenchyma"), "the same by blurred centre HU alone: AUC"),
+    ("auc_fm", ("auc", "fm_dense"), f"{FM} against {MATCHED}: AUC"),
+    ("auc_fm_content_only", ("content_only", "auc", "fm_dense"), "the same by blurred centre HU alone: AUC"),
+    ("auc_fm_bright", ("auc", "fm_bright"), f"{FM} against {BRIGHT}: AUC"),
+    ("auc_fm_bright_content_only", ("content_only", "auc", "fm_bright"), "the same by blurred centre HU alone: AUC"),
+    ("found_fb", ("frozen", "fb"), f"{FB}: marked at the shipped threshold"),
+    ("found_fm", ("frozen", "fm"), f"{FM}: marked at the shipped threshold"),
+    ("false_fb", ("frozen", "false_positive_rate_parenchyma"), "untouched lung places marked at it"),
+    ("false_fm", ("frozen", "false_positive_rate_bright"), "untouched bright places marked at it"),
+    ("found_fb_1", ("sensitivity_at_fpr_by_kind", "fb", "0.01"), f"{FB}: found where 1 % of the lung places are"),
+    ("found_fb_content_only", ("content_only", "sensitivity_at_fpr_by_kind", "fb", "0.01"), "the same by blurred "
+     "centre HU alone"),
+    ("found_fm_1", ("sensitivity_at_fpr_by_kind", "fm", "0.01"), f"{FM}: found where 1 % of the matches are"),
+    ("found_fm_content_only", ("content_only", "sensitivity_at_fpr_by_kind", "fm", "0.01"), "the same by blurred "
+     "centre HU alone"),
+)  # fmt: skip
+"""Name in the card, path in the ruler's tree at the shipped threshold, text."""
+OWN_ROWS = (
+    ("found_fb_own", ("frozen", "fb"), f"{FB}: marked at a threshold that never saw their fold"),
+    ("found_fm_own", ("frozen", "fm"), f"{FM}: marked at a threshold that never saw their fold"),
+    ("false_marks_per_slice", ("authentic", "false_marks_per_slice"), f"false marks a slice with lung, {UNSEEN}"),
+    ("false_regions_per_series", ("authentic", "false_marks_per_scan"), f"marked regions a series, {UNSEEN}"),
+)
+"""The same where each series is judged by the thresholds of its own fold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,92 +73,57 @@ class Judged:
     networks: tuple[Network, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class Places:
-    """Every place of the real fakes' slices in columns.
-
-    Kind, score, content-only score, patient, and the mark and decisive thresholds of its fold.
-    """
-
-    kind: np.ndarray
-    score: np.ndarray
-    centre_hu: np.ndarray
-    patient: np.ndarray
-    threshold: np.ndarray
-    decisive: np.ndarray
-
-
-def score_at(values: np.ndarray, spacing_mm: tuple[float, float], y: float, x: float) -> float:
-    """Maximum of a (rows, columns) map within `REACH_MM` of pixel (y, x); -inf where it is undefined there."""
-    rows = (ORIGIN_PX + np.arange(values.shape[0]) * STRIDE_PX - y) * spacing_mm[0]
-    columns = (ORIGIN_PX + np.arange(values.shape[1]) * STRIDE_PX - x) * spacing_mm[1]
-    near = values[np.hypot(rows[:, None], columns[None]) <= REACH_MM]
-    near = near[np.isfinite(near)]
-    return float(near.max()) if near.size else -np.inf
+def make_cases(scans: Iterable[Scan], samples: list[Sample], judged: Judged, seed: int) -> list[Case]:
+    """The ruler's cases of all real scans that were scored, each with the thresholds of its fold."""
+    fold_of, maps = {}, {}
+    for i, s in enumerate(samples):
+        if s.source in (AUTHENTIC, REAL_FAKES):
+            fold_of[s.patient] = int(judged.fold[i])
+            maps[s.patient, s.series, s.z] = judged.maps[i]
+    cases = []
+    for scan in scans:
+        if scan.patient not in fold_of or scan.folder == PHANTOM:
+            continue
+        nothing = np.full(grid_shape(*scan.volume.hu.shape[1:]), np.nan, np.float32)
+        keys = ((scan.patient, scan.volume.series_instance_uid, z) for z in range(scan.volume.slice_count))
+        values = np.stack([maps.get(key, nothing) for key in keys])
+        thresholds = judged.thresholds[fold_of[scan.patient]]
+        score_map = ScoreMap(values, STRIDE_PX, ORIGIN_PX)
+        cases.append(Case(make_subject(scan, seed), score_map, thresholds, Seen.OUT_OF_FOLD))
+    return cases
 
 
-def collect_places(samples: list[Sample], judged: Judged) -> Places:
-    """The location protocol's places on the real fakes, scored out of fold."""
-    rows = [
-        (p.kind, score_at(judged.maps[i], s.spacing_mm, p.y, p.x), p.centre_hu, s.patient, judged.fold[i])
-        for i, s in enumerate(samples)
-        if s.source == REAL_FAKES
-        for p in s.places
-    ]
-    kind, score, centre_hu, patient, fold = (np.array(column) for column in zip(*rows, strict=True))
-    own = {key: np.array([t[key] for t in judged.thresholds])[fold] for key in ("mark_threshold", "decisive_threshold")}
-    return Places(kind, score, centre_hu, patient, own["mark_threshold"], own["decisive_threshold"])
-
-
-def measure(scans: list[Scan], samples: list[Sample], judged: Judged, shipped: dict[str, float]) -> list[Row]:
-    """All figures of the card that need no further scoring: ``name``, ``text``, ``value``, ``interval``, ``n``."""
+def card_rows(own: Evaluation, shipped: Evaluation) -> list[Row]:
+    """The ruler's figures as rows: at each series' own thresholds, and at the shipped ones."""
     return [
-        *location_figures(collect_places(samples, judged), shipped["mark_threshold"]),
-        *_simulated_figures(samples, judged, shipped["mark_threshold"]),
-        *_authentic_figures(scans, samples, judged),
+        row(name, text, leaf.figure)
+        for evaluation, rows in ((shipped, ROWS), (own, OWN_ROWS))
+        for name, path, text in rows
+        if (leaf := _leaf_at(evaluation.figures, path)) is not None and leaf.figure.value is not None
     ]
 
 
-def location_figures(places: Places, shipped: float) -> list[Row]:
-    """The location protocol: painted places against untouched ones of their kind, with brightness alone beside."""
-    rows: list[Row] = []
-    for kind, against in (("FB", "parenchyma"), ("FM", "bright")):
-        chosen = np.isin(places.kind, [kind, against])
-        positive, patient = places.kind[chosen] == kind, places.patient[chosen]
-        score = np.nan_to_num(places.score[chosen], neginf=-1e9)
-        content = places.centre_hu[chosen]
-        marked, own = score >= shipped, score >= places.threshold[chosen]
-        decisive = score >= places.decisive[chosen]
-        false = marked[~positive]
-        tag, what = kind.lower(), KIND_TEXT[kind]
-        where = f"{len(false)} untouched {against} sites of {len(set(patient))} scans"
-        scans = f"in {len(set(patient[positive]))} scans"
-        brightness = "blurred centre HU alone"
-        rows += [
-            row(f"auc_{tag}", f"{what} against {where}: AUC", area_over_patients(score, positive, patient)),
-            row(
-                f"auc_{tag}_content_only",
-                f"the same by {brightness}: AUC",
-                area_over_patients(content, positive, patient),
-            ),
-            row(f"found_{tag}", f"{what}, {scans}: marked at the shipped threshold", share(marked[positive])),
-            row(f"found_{tag}_own", "the same at a threshold that never saw their fold", share(own[positive])),
-            row(f"decisive_{tag}", "the same, score high enough for `suspicious`", share(decisive[positive])),
-            row(f"false_{tag}", f"untouched {against} sites marked", rate_per_unit(false, patient[~positive])),
-            row(
-                f"found_{tag}_content_only",
-                f"{what}: found by {brightness} at the same false-alarm rate",
-                _at_same_rate(content, positive, int(false.sum())),
-            ),
-        ]
+def measure_cases(cases: Sequence[Case], shipped: dict[str, float]) -> list[Row]:
+    """Every figure of the card that real scans give."""
+    at_shipped = [Case(c.subject, c.score_map, shipped, c.seen) for c in cases]
+    rows = card_rows(measure(cases, "spectrum"), measure(at_shipped, "spectrum"))
+    return [*rows, *_decisive_rows(at_shipped), *_authentic_rows(cases)]
+
+
+def _leaf_at(tree: Tree, path: tuple[str, ...]) -> Measured | None:
+    return dict(walk(tree)).get(path)
+
+
+def _decisive_rows(cases: Sequence[Case]) -> list[Row]:
+    """Painted places that make their slice suspicious by themselves."""
+    table = tabulate_places(cases)
+    rows = []
+    for kind, what in ((PlaceKind.FB, FB), (PlaceKind.FM, FM)):
+        own = table.of(kind)
+        decides = np.array([cases[i].calibration["decisive_threshold"] for i in own.case])
+        text = f"{what}: score high enough for `suspicious`"
+        rows.append(row(f"decisive_{str(kind).lower()}", text, share(own.score >= decides)))
     return rows
-
-
-def _at_same_rate(content: np.ndarray, positive: np.ndarray, false_marks: int) -> Figure:
-    """Share of positives above the content score that as many negatives exceed."""
-    ordered = np.sort(content[~positive])[::-1]
-    limit = ordered[min(false_marks, len(ordered) - 1)]
-    return share(content[positive] > limit)
 
 
 def share(hits: np.ndarray) -> Figure:
@@ -132,13 +131,15 @@ def share(hits: np.ndarray) -> Figure:
     return share_of_count(int(np.sum(hits)), len(hits))
 
 
-def _simulated_figures(samples: list[Sample], judged: Judged, shipped: float) -> list[Row]:
-    hits: dict[tuple[str, str], list[tuple[bool, str]]] = {}
+def simulated_rows(samples: list[Sample], judged: Judged, shipped: float) -> list[Row]:
+    """Simulated forgeries of unseen patients that are marked, by kind and touch-up; phantoms if there are no others."""
+    hits: dict[tuple[str, str], list[tuple[bool, str]]] = defaultdict(list)
+    on_patients = any(s.source == FORGED and s.folder != PHANTOM for s in samples)
     for i, s in enumerate(samples):
-        if s.source == FORGED:
-            place = s.places[0]
-            found = score_at(judged.maps[i], s.spacing_mm, place.y, place.x) >= shipped
-            hits.setdefault((s.kind, s.touch_up), []).append((found, s.patient))
+        if s.source == FORGED and (s.folder == PHANTOM) != on_patients:
+            whole = ScoreMap(judged.maps[i][None], STRIDE_PX, ORIGIN_PX)
+            found = score_at(whole, 0, s.places[0].y, s.places[0].x, s.spacing_mm) >= shipped
+            hits[s.kind, s.touch_up].append((found, s.patient))
     text = "simulated on one slice of an unseen patient, same simulator as in training, {} with touch-up {}: marked"
     return [
         row(f"simulated_{kind}_{touch_up}", text.format(kind, touch_up), _rate(found))
@@ -157,41 +158,27 @@ def assess_map(whole: AuthenticMap, thresholds: dict[str, float]) -> Assessment:
     return assess(whole.volume, (evidence,), ("",) * whole.volume.slice_count)
 
 
-def _authentic_figures(scans: list[Scan], samples: list[Sample], judged: Judged) -> list[Row]:
-    """False marks a slice and verdicts of series; each scored by a model and thresholds that never saw them."""
-    fold_of = {(s.folder, s.patient): int(judged.fold[i]) for i, s in enumerate(samples) if s.source == AUTHENTIC}
-    marks: dict[str, list[tuple[float, str]]] = {}
-    verdicts: dict[bool, list[Verdict]] = {True: [], False: []}
-    patients: dict[bool, set[str]] = {True: set(), False: set()}
-    regions = []
-    for whole in assemble_maps(scans, samples, judged.maps):
-        thresholds = judged.thresholds[fold_of[whole.folder, whole.patient]]
-        assessment, is_long = assess_map(whole, thresholds), whole.volume.slice_count > LONE_SLICES
-        verdicts[is_long].append(assessment.verdict)
-        patients[is_long].add(whole.patient)
-        if is_long:
-            regions.append((len(assessment.regions), whole.patient))
-        counted = [count_marks(s, thresholds["mark_threshold"]) for s in whole.values if np.isfinite(s).any()]
-        marks.setdefault(whole.folder, []).extend((c, whole.patient) for c in counted)
-    everything = [m for counted in marks.values() for m in counted]
-    by_folder = float(np.mean([np.mean([c for c, _ in counted]) for counted in marks.values()]))
-    long_text = f"authentic series (of {len(patients[True])} patients: the interval, which takes them as independent, "
-    long_text += f"is too narrow) called {{}}, {UNSEEN}"
-    lone_text = f"authentic series of one or two slices (of {len(patients[False])} patients) called {{}}, {UNSEEN}"
-    return [
-        row("false_marks_per_slice", f"false marks a slice with lung, each by itself, {UNSEEN}", _rate(everything)),
-        row("false_marks_by_folder", "the same, mean over folders", Figure(by_folder, None, None, len(marks))),
-        row("false_regions_per_series", f"marked regions an authentic series, {UNSEEN}", _rate(regions)),
-        *(
-            row(f"{verdict}_{name}", text.format(verdict), share(np.array([v is verdict for v in verdicts[is_long]])))
-            for is_long, name, text in ((True, "series", long_text), (False, "lone_slices", lone_text))
-            for verdict in (Verdict.SUSPICIOUS, Verdict.INDETERMINATE)
-        ),
-        *(
-            row(f"false_marks_per_slice_{folder}", f"false marks a slice, {folder}", _rate_of_folder(counted))
-            for folder, counted in sorted(marks.items())
-        ),
-    ]
+def _authentic_rows(cases: Sequence[Case]) -> list[Row]:
+    """Verdicts of series and of single slices, and false marks by folder."""
+    own = [judge_case(case, "spectrum") for case in cases if case.subject.source is Source.AUTHENTIC]
+    rows = []
+    for deep, name, what in ((True, "series", "series"), (False, "lone_slices", "series of single slices")):
+        judged = [j for j in own if j.is_deep is deep]
+        patients = len({j.patient for j in judged})
+        for verdict in (Verdict.SUSPICIOUS, Verdict.INDETERMINATE):
+            text = f"authentic {what} (of {patients} patients, taken as independent) called {verdict}, {UNSEEN}"
+            called = np.array([j.verdict is verdict for j in judged])
+            rows.append(row(f"{verdict}_{name}", text, share(called)))
+    by_folder: dict[str, list[JudgedCase]] = defaultdict(list)
+    for j in own:
+        by_folder[j.case.subject.folder].append(j)
+    means = [float(np.concatenate([j.slice_marks for j in members]).mean()) for members in by_folder.values()]
+    mean = Figure(float(np.mean(means)) if means else None, None, None, len(means))
+    rows.append(row("false_marks_by_folder", f"false marks a slice, mean over folders, {UNSEEN}", mean))
+    for folder, members in sorted(by_folder.items()):
+        counted = [(float(n), j.patient) for j in members for n in j.slice_marks]
+        rows.append(row(f"false_marks_per_slice_{folder}", f"false marks a slice, {folder}", _rate_of_folder(counted)))
+    return rows
 
 
 def _rate(counted: Iterable[tuple[float, str]]) -> Figure:

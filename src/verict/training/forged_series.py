@@ -2,34 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import defaultdict
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from verict.datasets.scans import Progress, Scan
+from verict.detect.evidence import ScoreMap
 from verict.detect.spectrum import smooth_map
-from verict.detect.spectrum_features import slice_features
-from verict.detect.verdict import Assessment
+from verict.detect.spectrum_features import ORIGIN_PX, STRIDE_PX, slice_features
+from verict.detect.verdict import Assessment, average_along_z
+from verict.evaluation.places import score_at
 from verict.evaluation.thresholds import AuthenticMap
 from verict.tamper.repaint import ForgeryKind, RepaintConfig, TouchUp, repaint
-from verict.training.figures import LONE_SLICES, UNSEEN, Judged, Row, assess_map, row, share
+from verict.training.figures import UNSEEN, Judged, Row, assess_map, row, share
 from verict.training.network import Network
 from verict.training.samples import AUTHENTIC, Sample
 from verict.training.thresholds import assemble_maps
 
+LONE_SLICES = 2  # series of up to so many slices are not forged in 3D
 PLACES = 3  # forgeries of each kind and touch-up in each series
 HALF_SIDE_MM = 21.0  # a decisive region must overlap the painted square
 
 
-def measure_forged_series(
+@dataclass(frozen=True)
+class ForgedSeries:
+    """One forgery in a whole series: whose, of what kind, whether it was found, and its score averaged along z."""
+
+    patient: str
+    kind: ForgeryKind
+    touch_up: TouchUp
+    is_found: bool
+    score: float
+
+
+def forge_series(
     scans: list[Scan], samples: list[Sample], judged: Judged, seed: int, progress: Progress
-) -> list[Row]:
-    """Share of forged series called suspicious at the right place, for each kind and touch-up."""
+) -> list[ForgedSeries]:
+    """Forge every authentic series in 3D, `PLACES` times by each kind and touch-up, and judge what comes out."""
     fold_of = {s.patient: int(judged.fold[i]) for i, s in enumerate(samples) if s.source == AUTHENTIC}
     wholes = [w for w in assemble_maps(scans, samples, judged.maps) if w.volume.slice_count > LONE_SLICES]
     lungs = {id(s.volume): s.lungs.mask for s in scans}
     cases = [(kind, touch_up) for kind in ForgeryKind for touch_up in TouchUp]
-    found: dict[tuple[ForgeryKind, TouchUp], list[bool]] = {case: [] for case in cases}
+    made = []
     for index, whole in enumerate(wholes):
         mask, fold = lungs[id(whole.volume)], fold_of[whole.patient]
         rng = np.random.default_rng([seed, index])
@@ -46,8 +61,18 @@ def measure_forged_series(
             changed = np.flatnonzero(footprint.any(axis=(1, 2)))
             values = _rescore(whole, forged, mask, changed, judged.networks[fold])
             assessment = assess_map(replace(whole, values=values), judged.thresholds[fold])
-            found[kind, touch_up].append(_is_found(assessment, place, spacing))
-    text = f"whole series of {len({w.patient for w in wholes})} patients forged in 3D ({{}}, touch-up {{}}): "
+            averaged = ScoreMap(average_along_z(values, whole.volume), STRIDE_PX, ORIGIN_PX)
+            score = score_at(averaged, int(place[0]), place[1], place[2], spacing)
+            made.append(ForgedSeries(whole.patient, kind, touch_up, _is_found(assessment, place, spacing), score))
+    return made
+
+
+def forged_series_rows(made: list[ForgedSeries]) -> list[Row]:
+    """Share of forged series called suspicious at the right place, for each kind and touch-up."""
+    found: dict[tuple[ForgeryKind, TouchUp], list[bool]] = defaultdict(list)
+    for forged in made:
+        found[forged.kind, forged.touch_up].append(forged.is_found)
+    text = f"whole series of {len({f.patient for f in made})} patients forged in 3D ({{}}, touch-up {{}}): "
     text += f"suspicious at the right place, {UNSEEN}"
     return [
         row(f"forged_series_{kind}_{touch_up}", text.format(kind, touch_up), share(np.array(hits)))

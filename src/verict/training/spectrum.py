@@ -11,17 +11,21 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from verict.datasets.scans import Progress, Scan
+from verict.datasets.scans import Progress, Scan, Source
 from verict.datasets.splits import grouped_folds, unseen_by
 from verict.detect.spectrum import smooth_map
 from verict.evaluation import ledger as real_fakes
+from verict.evaluation.case import Case, PlaceKind
+from verict.evaluation.places import tabulate_places
 from verict.evaluation.thresholds import Goals, fit_thresholds
+from verict.evaluation.weight import fit_evidence, untouched_scores
 from verict.training.card import fold_file, list_seen, write_card
-from verict.training.figures import Judged, measure
-from verict.training.forged_series import measure_forged_series
+from verict.training.figures import Judged, make_cases, measure_cases, simulated_rows
+from verict.training.forged_series import ForgedSeries, forge_series, forged_series_rows
 from verict.training.network import Network, NetworkRecipe, fit_network, write_onnx
 from verict.training.phantoms import FOLDER as PHANTOM
 from verict.training.phantoms import simulate_scans
@@ -108,23 +112,45 @@ def train_spectrum(
     progress("fitting the shipped model", 0, 1)
     network = _fit(samples, np.arange(len(samples)), recipe)
     thresholds = fit_thresholds(assemble_maps(scans, samples, judged.maps), recipe.goals)
-    figures = measure(scans, samples, judged, thresholds)
-    figures += measure_forged_series(scans, samples, judged, recipe.seed, progress)
+    figures = simulated_rows(samples, judged, thresholds["mark_threshold"])
+    evidence = None
+    if not recipe.simulated_only:
+        cases = make_cases(scans, samples, judged, recipe.seed)
+        forged = forge_series(scans, samples, judged, recipe.seed, progress)
+        figures = [*measure_cases(cases, thresholds), *figures, *forged_series_rows(forged)]
+        evidence = weigh_cases(cases, forged)
     out.mkdir(parents=True, exist_ok=True)
     write_onnx(network, out / "spectrum.onnx")
     for k, fold_network in enumerate(judged.networks):
         write_onnx(fold_network, out / fold_file(k))
     fold_of = {s.patient: int(k) for s, k in zip(samples, judged.fold, strict=True)}
     card = write_card(
-        out, thresholds, figures, asdict(recipe), samples, folds=judged.thresholds, seen=list_seen(scans, fold_of)
-    )
-    real_fakes.append_figures(
-        ledger or out / real_fakes.DEFAULT_NAME,
-        {row["name"]: row["value"] for row in card["figures"]},
-        weights_sha256=card["sha256"],
-        what="train spectrum",
-    )
+        out, thresholds, figures, asdict(recipe), samples,
+        folds=judged.thresholds, seen=list_seen(scans, fold_of), evidence=evidence,
+    )  # fmt: skip
+    if not recipe.simulated_only:
+        real_fakes.append_figures(
+            ledger or out / real_fakes.DEFAULT_NAME,
+            {row["name"]: row["value"] for row in card["figures"]},
+            weights_sha256=card["sha256"],
+            what="train spectrum",
+        )
     return card
+
+
+def weigh_cases(cases: list[Case], forged: list[ForgedSeries]) -> dict[str, Any]:
+    """The card's ``evidence``: untouched slices and series against real fakes, and against series forged in 3D."""
+    slices, series = [], []
+    for case in cases:
+        if case.subject.source is Source.AUTHENTIC:
+            subject = case.subject
+            own = untouched_scores(subject.geometry, case.score_map.values, subject.patient, subject.scanner)
+            slices += own[0]
+            series += own[1]
+    table = tabulate_places(cases).of(PlaceKind.FB, PlaceKind.FM)
+    fakes = list(zip(table.score.tolist(), table.patient.tolist(), strict=True))
+    runs = [(f.score, f.patient) for f in forged]
+    return fit_evidence(slices, fakes, untouched_series=series, forged_series=runs)
 
 
 def cross_fit(scans: list[Scan], samples: list[Sample], recipe: SpectrumRecipe, progress: Progress) -> Judged:
