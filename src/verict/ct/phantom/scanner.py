@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import fft, ndimage
+from scipy import fft
 
 from verict.ct.phantom.hardening import WATER_PER_MM, measure_rays
 from verict.ct.phantom.kernels import KERNELS, Kernel, KernelShape, kernel_response
@@ -152,7 +152,8 @@ class _Scan:
         self.row_mm, self.weights = slice_profile(protocol)
         self.steps = round(protocol.increment_mm / self.row_mm)  # rows from one slice to the next
         self.reach = len(self.weights) // 2
-        self.projector = Projector(size, protocol.pixel_mm, protocol.kernel.cutoff_per_mm)
+        corner_per_mm = 0.5**0.5 / protocol.pixel_mm  # the highest frequency of the pixels' Fourier plane
+        self.projector = Projector(size, protocol.pixel_mm, max(protocol.kernel.cutoff_per_mm, corner_per_mm))
         self.response = kernel_response(self.projector.frequency_per_mm, protocol.kernel)
         self.shown = _show_response(size, protocol)
         offset_mm = np.abs(self.projector.offset_mm)
@@ -228,31 +229,3 @@ def _show_response(size: int, protocol: Protocol) -> np.ndarray:
     y, x = fft.fftfreq(size, protocol.pixel_mm)[:, None], fft.rfftfreq(size, protocol.pixel_mm)
     frequency = np.hypot(y, x)
     return (kernel_response(frequency, protocol.kernel) * np.sinc(BLUR_MM * frequency) ** 2).astype(np.float32)
-
-
-def simulate_noise(
-    hu: np.ndarray, spacing_mm: tuple[float, float, float], kernel: Kernel, rng: np.random.Generator
-) -> np.ndarray:
-    """Noise of a scan of `hu`, (z, y, x) float32 in arbitrary units."""
-    shape = KERNELS[kernel]
-    projector = Projector(hu.shape[1], spacing_mm[1], shape.cutoff_per_mm)
-    response = kernel_response(projector.frequency_per_mm, shape)
-    noise = np.empty(hu.shape, np.float32)
-    for z, slice_hu in enumerate(hu):
-        ideal, _ = measure_rays(slice_hu, projector, beam_hardening=False)
-        rays = rng.standard_normal(ideal.shape, np.float32) * np.exp(np.minimum(ideal, 12) / 2)
-        noise[z] = projector.reconstruct(rays, response)
-    return mix_slices(noise)
-
-
-def mix_slices(values: np.ndarray) -> np.ndarray:
-    """(z, y, x) with a part of each slice taken from its neighbours."""
-    return ndimage.correlate1d(values, [0.15, 0.7, 0.15], axis=0, mode="nearest")
-
-
-def apply_kernel(hu: np.ndarray, spacing_mm: tuple[float, float, float], kernel: Kernel) -> np.ndarray:
-    """(z, y, x) float32 HU as the kernel shows them."""
-    y = fft.fftfreq(hu.shape[1], spacing_mm[1])[:, None]
-    x = fft.rfftfreq(hu.shape[2], spacing_mm[2])
-    response = kernel_response(np.hypot(y, x), KERNELS[kernel]).astype(np.float32)
-    return np.stack([fft.irfft2(fft.rfft2(s) * response, s=s.shape) for s in hu])
