@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pydicom
 import pytest
 import typer
 from builders import make_series
@@ -167,17 +168,18 @@ def test_unreadable_series_are_told_and_the_others_evaluated(stand_in: StandIn, 
     }  # fmt: skip
 
 
-def test_labels_of_missing_slices_are_told_and_the_others_evaluated(stand_in: StandIn, here: Path) -> None:
-    (scan_folder(here / "lab", "1001") / "3.dcm").unlink()
-    result = _run("lab", "--json", "out/e.json", "--html", "out/e.html")
+def test_labels_left_out_are_told_and_the_others_evaluated(stand_in: StandIn, here: Path) -> None:
+    stand_in.answer = make_evaluation(data=make_data() | {"labelled": {"labels": {"FB": 1, "FM": 1, "TM": 1}}})
+    result = _run("lab", "--json", "out/e.json", "--html", "out/e.html")  # four rows have a place
     assert result.exit_code == 1
-    assert "1 label row without a slice on disk; the others are evaluated" in result.stderr
-    assert json.loads((here / "out" / "e.json").read_text())["rows_without_slice"] == 1
-    assert "1 label row without a slice on disk" in Page((here / "out" / "e.html").read_text()).text
+    assert "1 label row left out, since the slice is missing, could not be read or is no CT; the" in result.stderr
+    assert json.loads((here / "out" / "e.json").read_text())["labels_left_out"] == 1
+    assert "1 label row left out" in Page((here / "out" / "e.html").read_text()).text
 
 
-def test_an_experiment_that_is_not_there_at_all_is_no_missing_slice(stand_in: StandIn, here: Path) -> None:
+def test_labels_of_an_experiment_that_is_not_there_at_all_are_not_missed(stand_in: StandIn, here: Path) -> None:
     shutil.rmtree(scan_folder(here / "lab", "2001", experiment=2).parent)
+    stand_in.answer = make_evaluation(data=make_data() | {"labelled": {"labels": {"FB": 1, "TM": 1}}})
     assert _run("lab", "--json", "out/e.json").exit_code == 0
 
 
@@ -409,10 +411,48 @@ def test_damaged_and_foreign_files_beside_real_slices(real: Path) -> None:
     assert "cut.dcm" not in (real / "e.json").read_text()
 
 
-def test_an_authentic_folder_without_series(real: Path) -> None:
+def _nothing_in(folder: Path) -> None:
+    pass
+
+
+def _only_mr_in(folder: Path) -> None:
+    make_series(folder / "mr", slices=3, Modality="MR", SOPClassUID=MRImageStorage)
+
+
+@pytest.mark.parametrize("fill", [_nothing_in, _only_mr_in])
+def test_an_authentic_folder_without_ct(real: Path, fill: Callable[[Path], None]) -> None:
     shutil.rmtree(real / "plain" / "MUSTER_ERIKA")
+    fill(real / "plain")
     result = _run(*ARGUMENTS)
     assert result.exit_code == 1
     assert "no CT series here" in result.stderr
     assert not (real / "e.json").exists()
     assert not (real / "real_fakes_ledger.csv").exists()
+
+
+def _remove(file: Path) -> None:
+    file.unlink()
+
+
+def _cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:100_000])
+
+
+def _make_mr(file: Path) -> None:
+    dataset = pydicom.dcmread(file)
+    dataset.Modality, dataset.SOPClassUID = "MR", MRImageStorage
+    dataset.file_meta.MediaStorageSOPClassUID = MRImageStorage
+    dataset.save_as(file)
+
+
+@pytest.mark.parametrize("damage", [_remove, _cut, _make_mr])
+def test_a_labelled_slice_that_cannot_be_judged_is_told(real: Path, damage: Callable[[Path], None]) -> None:
+    damage(real / "lab" / "Tampered Scans" / HELD_BACK / "7794" / "79.dcm")
+    result = _run("lab", "--json", "e.json", "--workers", "1", "--no-probes")
+    assert result.exit_code == 1, result.output
+    assert "1 label row left out" in result.stderr
+    assert ("79.dcm" in result.stderr) == (damage is _cut)
+    document = json.loads((real / "e.json").read_text(encoding="utf-8"))
+    assert document["labels_left_out"] == 1
+    assert document["ledger"] == {"real_fakes": 2, "recorded": True}
+    assert document["reason"]["authentic"]["series"]

@@ -72,11 +72,13 @@ def make_evaluation(**changes: Any) -> Evaluation:
 
 def make_data(seen: Mapping[str, int] | None = None, real_fakes: int = 55) -> dict[str, Any]:
     return {
-        "labelled": {"series": 40, "places": {"FB": 34, "FM": 21}, "seen": dict(seen or {"out_of_fold": 40})},
+        "labelled": {
+            "series": 40, "labels": {"FB": 34, "FM": 21}, "seen": dict(seen or {"out_of_fold": 40}),
+        },
         "authentic": {"series": 7, "seen": {"unseen": 7}},
         "model": {"id": "spectrum", "sha256": "c" * 64},
         "real_fakes": real_fakes,
-    }
+    }  # fmt: skip
 
 
 def make_report(evaluation: Evaluation | None = None, **changes: Any) -> EvaluationReport:
@@ -92,9 +94,9 @@ IN_SAMPLE = make_evaluation(
     data=make_data({"in_sample": 3, "unseen": 37}),
     conclusions=(Conclusion("in_sample", "The model was fitted on 3 of the 40 series.", grave=True),),
 )
-BARE = Evaluation("rule", {}, data={"real_fakes": 0, "model": None})
+BARE = Evaluation("rule", {}, data={"real_fakes": 0, "model": None, "labelled": {"labels": {}}})
 EVERY_KIND = {
     "usual": make_report(),
-    "in sample": make_report(IN_SAMPLE, failures=(make_unreadable(),), rows_without_slice=2, recorded=False),
+    "in sample": make_report(IN_SAMPLE, failures=(make_unreadable(),), labels_left_out=2, recorded=False),
     "bare": make_report(BARE, recorded=None),
 }

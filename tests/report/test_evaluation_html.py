@@ -123,10 +123,11 @@ def test_in_sample_figures_are_warned_of_before_anything_else() -> None:
 
 
 def test_what_is_missing_is_warned_of_and_not_named() -> None:
-    report = make_report(failures=(make_unreadable(),), rows_without_slice=2, recorded=False)
+    report = make_report(failures=(make_unreadable(),), labels_left_out=2, recorded=False)
     text = Page(to_html(report)).text
     for said in (
-        "1 input could not be read", "2 label rows without a slice on disk", "could not be recorded in the ledger",
+        "1 input could not be read", "2 label rows left out, since the slice is missing",
+        "could not be recorded in the ledger",
         "pixel data is truncated (PixelData (7FE0,0010))",
     ):  # fmt: skip
         assert said in text, said

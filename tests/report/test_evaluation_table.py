@@ -34,11 +34,11 @@ def test_conclusions_come_first_then_figures() -> None:
 
 
 def test_warnings_stand_before_the_figures() -> None:
-    text = show(make_report(IN_SAMPLE, failures=(make_unreadable(),), rows_without_slice=1, recorded=False))
+    text = show(make_report(IN_SAMPLE, failures=(make_unreadable(),), labels_left_out=1, recorded=False))
     head = " ".join(text[: text.index("Telling painted")].split())
     for said in (
         "The model was fitted on 3", "3 series judged in sample", "1 input could not be read",
-        "1 label row without a slice", "could not be recorded",
+        "1 label row left out", "could not be recorded",
     ):  # fmt: skip
         assert said in head, said
 

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from verict.cli.terminal import make_streams_forgiving, open_stdout, show_progress
+from verict.datasets.scans import Source
 from verict.datasets.uci import UciCollection, read_collection
 from verict.detect import registry
 from verict.errors import InputError, OutputError, UsageError, VerictError, printable, say_count
@@ -20,6 +21,7 @@ from verict.evaluation.result import Evaluation
 from verict.provenance import collect_provenance, sha256_of
 from verict.report.evaluation_html import to_html
 from verict.report.evaluation_json import MODEL, EvaluationReport, to_text
+from verict.report.evaluation_rows import LEFT_OUT
 from verict.report.evaluation_table import render_evaluation
 from verict.report.output import check_output_file, write_text
 
@@ -95,7 +97,7 @@ def evaluate(
 
     Exit codes:
     0 evaluated, whatever the figures and conclusions are;
-    1 some input could not be read or some labelled slice is missing (the rest is evaluated), or nothing could be;
+    1 some input could not be read or some label row has no slice (the rest is evaluated), or nothing could be;
     2 wrong usage, or an output or the ledger cannot be written;
     130 interrupted.
     """
@@ -176,7 +178,7 @@ def _run(job: _Job, collection: UciCollection) -> int:
     failures: list[InputError] = []
     evaluation = _measure(job, failures)
     provenance = _collect_provenance(job, collection, evaluation)
-    report = EvaluationReport(evaluation, provenance, tuple(failures), _count_missing(collection))
+    report = EvaluationReport(evaluation, provenance, tuple(failures), _count_left_out(collection, evaluation))
     _tell_failures(report)
     report, unwritten = _record(job, report)
     unwritten += _try_to_write(job.json, to_text, report)
@@ -185,7 +187,7 @@ def _run(job: _Job, collection: UciCollection) -> int:
     open_stdout().print(render_evaluation(report))
     if unwritten:
         return USAGE
-    return FAILED if report.failures or report.rows_without_slice else 0
+    return FAILED if report.failures or report.labels_left_out else 0
 
 
 def _measure(job: _Job, failures: list[InputError]) -> Evaluation:
@@ -239,12 +241,11 @@ def _collect_provenance(job: _Job, collection: UciCollection, evaluation: Evalua
     return collect_provenance(options, models={job.detector: model} if model else {})
 
 
-def _count_missing(collection: UciCollection) -> int:
-    """Label rows whose slice is not there, of the experiments that are."""
-    here = collection.experiments_on_disk
-    return sum(
-        row.is_placed and row.experiment in here and collection.file_of(row) is None for row in collection.rows
-    )
+def _count_left_out(collection: UciCollection, evaluation: Evaluation) -> int:
+    """Label rows with a place that were not evaluated, of the experiments that are on disk."""
+    placed = [r for r in collection.rows if r.is_placed and r.experiment in collection.experiments_on_disk]
+    evaluated = evaluation.data[Source.LABELLED]["labels"]
+    return max(len(placed) - sum(evaluated.values()), 0)
 
 
 def _tell_failures(report: EvaluationReport) -> None:
@@ -254,9 +255,9 @@ def _tell_failures(report: EvaluationReport) -> None:
     hidden = len(report.failures) - ERRORS_SHOWN
     if hidden > 0:
         _tell(f"and {hidden} more inputs could not be read; the JSON and the page count all")
-    if report.rows_without_slice:
-        rows = say_count(report.rows_without_slice, "label row")
-        _tell(f"{rows} without a slice on disk; the others are evaluated; verict data check names them")
+    if report.labels_left_out:
+        rows = say_count(report.labels_left_out, "label row")
+        _tell(f"{rows} left out, {LEFT_OUT}; the others are evaluated; verict data check names them")
 
 
 def _tell(message: str) -> None:

@@ -61,8 +61,8 @@ class EvaluationReport:
         From `verict.provenance.collect_provenance`, without paths.
     failures
         What could not be read.
-    rows_without_slice
-        Label rows whose slice is not on disk.
+    labels_left_out
+        Label rows with a place that were not evaluated: their slice is missing, could not be read, or is no CT.
     recorded
         Whether the look at published real fakes stands in the ledger; None where there was none.
     """
@@ -70,7 +70,7 @@ class EvaluationReport:
     evaluation: Evaluation
     provenance: Mapping[str, Any]
     failures: tuple[VerictError, ...] = ()
-    rows_without_slice: int = 0
+    labels_left_out: int = 0
     recorded: bool | None = None
 
     @property
@@ -103,7 +103,7 @@ def to_json(report: EvaluationReport) -> dict:
         "strata": [{"by": by, "value": value, **spread(tree)} for by, value, tree in evaluation.strata],
         "probes": spread(evaluation.probes),
         "data": report.data,
-        "rows_without_slice": report.rows_without_slice,
+        "labels_left_out": report.labels_left_out,
         "failures": [{"error": type(f).__name__, "problem": f.problem, "tag": f.tag} for f in report.failures],
         "ledger": {"real_fakes": evaluation.data[REAL_FAKES], "recorded": report.recorded},
         "provenance": report.provenance,

@@ -19,6 +19,7 @@ Path = tuple[str, ...]
 
 CONTENT_ONLY = "content_only"
 NOT_GIVEN = "none"
+LEFT_OUT = "since the slice is missing, could not be read or is no CT"
 
 COUNTS = frozenset({"slices", "series", "suspicious_series", "marked_series"})  # whole numbers, not shares
 
@@ -183,7 +184,7 @@ def count_seen(data: Mapping[str, Any]) -> dict[Seen, int]:
 
 
 def warnings_of(report: EvaluationReport) -> tuple[str, ...]:
-    """What must be read before any figure: in-sample series, failures, rows without slices, a look not recorded."""
+    """What must be read before any figure: in-sample series, what was left out, a look not recorded."""
     said = []
     in_sample = count_seen(report.evaluation.data).get(Seen.IN_SAMPLE, 0)
     if in_sample:
@@ -193,9 +194,9 @@ def warnings_of(report: EvaluationReport) -> tuple[str, ...]:
         )
     if report.failures:
         said.append(f"{say_count(len(report.failures), 'input')} could not be read: the figures are of the others.")
-    if report.rows_without_slice:
-        rows = say_count(report.rows_without_slice, "label row")
-        said.append(f"{rows} without a slice on disk: the figures are of the others.")
+    if report.labels_left_out:
+        rows = say_count(report.labels_left_out, "label row")
+        said.append(f"{rows} left out, {LEFT_OUT}: the figures are of the others.")
     if report.recorded is False:
         said.append("This look at the published real fakes could not be recorded in the ledger.")
     return tuple(said)
