@@ -160,7 +160,7 @@ def test_unreadable_series_are_told_and_the_others_evaluated(stand_in: StandIn, 
     assert result.exit_code == 1
     lines = result.stderr.splitlines()
     assert lines[0].startswith(f"verict evaluate: {SECRET_PATH}: pixel data is truncated; tag PixelData")
-    assert lines[20:] == ["verict evaluate: and 2 more inputs could not be read; the JSON and the page count all"]
+    assert lines[20:] == ["verict evaluate: and 2 more inputs could not be read"]
     document = json.loads((here / "out" / "e.json").read_text())
     assert len(document["failures"]) == 22
     assert document["failures"][0] == {
@@ -456,3 +456,13 @@ def test_a_labelled_slice_that_cannot_be_judged_is_told(real: Path, damage: Call
     assert document["labels_left_out"] == 1
     assert document["ledger"] == {"real_fakes": 2, "recorded": True}
     assert document["reason"]["authentic"]["series"]
+
+
+def test_when_nothing_can_be_read_each_reason_is_told(real: Path) -> None:
+    for file in (real / "lab").rglob("*.dcm"):
+        _cut(file)
+    result = _run("lab", "--json", "e.json", "--workers", "1", "--no-probes")
+    assert result.exit_code == 1
+    assert "79.dcm" in result.stderr
+    assert "no scan is left to evaluate" in result.stderr.splitlines()[-1]
+    assert not (real / "e.json").exists()

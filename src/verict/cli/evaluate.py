@@ -176,10 +176,19 @@ def _refuse_overlap(job: _Job, collection: UciCollection) -> None:
 def _run(job: _Job, collection: UciCollection) -> int:
     """Evaluate, record the look, write and print; whatever cannot be written keeps nothing else from being."""
     failures: list[InputError] = []
-    evaluation = _measure(job, failures)
+    try:
+        evaluation = _measure(job, failures)
+    except UsageError as error:
+        if not failures:
+            raise
+        raise InputError("no scan is left to evaluate", file=job.labelled) from error
+    finally:
+        _tell_failures(failures)
     provenance = _collect_provenance(job, collection, evaluation)
     report = EvaluationReport(evaluation, provenance, tuple(failures), _count_left_out(collection, evaluation))
-    _tell_failures(report)
+    if report.labels_left_out:
+        rows = say_count(report.labels_left_out, "label row")
+        _tell(f"{rows} left out, {LEFT_OUT}; the others are evaluated; verict data check names them")
     report, unwritten = _record(job, report)
     unwritten += _try_to_write(job.json, to_text, report)
     if job.html is not None:
@@ -248,16 +257,13 @@ def _count_left_out(collection: UciCollection, evaluation: Evaluation) -> int:
     return max(len(placed) - sum(evaluated.values()), 0)
 
 
-def _tell_failures(report: EvaluationReport) -> None:
+def _tell_failures(failures: list[InputError]) -> None:
     """Each input that could not be read on a line of its own; a long list is cut and says so."""
-    for failure in report.failures[:ERRORS_SHOWN]:
+    for failure in failures[:ERRORS_SHOWN]:
         _tell(failure.one_line())
-    hidden = len(report.failures) - ERRORS_SHOWN
+    hidden = len(failures) - ERRORS_SHOWN
     if hidden > 0:
-        _tell(f"and {hidden} more inputs could not be read; the JSON and the page count all")
-    if report.labels_left_out:
-        rows = say_count(report.labels_left_out, "label row")
-        _tell(f"{rows} left out, {LEFT_OUT}; the others are evaluated; verict data check names them")
+        _tell(f"and {hidden} more inputs could not be read")
 
 
 def _tell(message: str) -> None:

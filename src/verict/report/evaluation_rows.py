@@ -85,24 +85,27 @@ SEEN_WORDS = {
 DEFINITIONS = (
     ("Painted place", "A labelled site where published software removed a cancer (FB) or injected one (FM)."),
     ("Untouched place", "A place in the lungs of the same slices, at least 48 mm in-plane from every label near it: "
-     "plain lung (parenchyma) or a bright structure (vessel, scar, real nodule)."),
+     "plain lung (parenchyma) or a bright structure (vessel, scar, real nodule), chosen before the detector ran."),
     ("Score of a place", "The highest value of the detector's map within 10 mm; the lowest possible where the map is "
-     "undefined. Painted and untouched places are treated alike."),
+     "undefined. Painted and untouched places are treated alike. Where series are judged by different models, each "
+     "fitted without them, scores count from the mark threshold of the series' own model."),
     ("AUC", "The chance that a painted place scores above an untouched one. 0.5 is chance, 1 is perfect."),
-    ("Content only", "What the blurred brightness of the place alone would reach, without any trace of tampering. A "
-     "figure is worth what it is above this one."),
-    ("Found at 1 % or 5 %", "Share of painted places above the threshold that marks so many untouched places. The "
-     "threshold is read off these same places."),
-    ("At the threshold fixed beforehand", "The threshold was fitted on other patients and scanners; the false-positive "
-     "rate it really reaches here stands beside it."),
-    ("False mark", "A mark that touches no painted square (half side 21 mm) and lies more than 48 mm from every label; "
-     "on untouched series every mark is one."),
-    ("95 % interval", "Bootstrap over patients for areas and rates, Clopper-Pearson for counted shares; where "
-     "nothing was counted, its upper end is the bound that matters."),
-    ("Predictive value", "Of how many positive (negative) verdicts the verdict would be right, if one series in 1,000 "
-     "or in 100,000 were forged."),
+    ("Matched", "Injected cancers are compared only with untouched structures of their own size, brightness and "
+     "surroundings; against all untouched places brightness alone would do."),
+    ("Content only", "What the blurred brightness of the place alone reaches, without any trace of tampering. A figure "
+     "is worth what it is above this one."),
+    ("1 % or 5 % of untouched places marked", "Share of painted places above the threshold that so many untouched "
+     "places reach. The threshold is read off these same places."),
+    ("Threshold fixed beforehand", "It was fitted on other patients and scanners; the share of untouched places it "
+     "really marks here stands beside it."),
+    ("False mark", "A mark of which most lies 48 mm or more from every label; one that overlaps the painted square "
+     "(half side 21 mm) is a hit, all others count as neither. On untouched series every mark is false."),
+    ("95 % interval", "Bootstrap over patients for areas and rates, Clopper-Pearson for counted shares; where nothing "
+     "was counted, its upper end is the bound that matters."),
     ("Source leak", "Untouched places of both collections should look alike to an honest detector: about 0.5. Further "
      "away, it tells the data sets apart, and the figures above may measure just that."),
+    ("Predictive value", "How often a series called suspicious would be a forgery, and one not called so untouched, if "
+     "one series in 1,000 or in 100,000 were forged."),
 )  # fmt: skip
 """The terms a reader of the page needs, see docs/evaluation.md."""
 
