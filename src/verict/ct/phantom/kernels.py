@@ -55,7 +55,7 @@ MEASURED_KERNELS = {
     "Siemens B40f": KernelShape(1.016, 2.536, 0.446, 0.984, 6.000, 0.014),
     "Philips D": KernelShape(0.885, 1.529, 0.365, 0.851, 2.099, 0.014),
     "Siemens B70f": KernelShape(1.001, 6.000, 0.217, 0.845, 1.153, 0.067),
-    "GE LUNG": KernelShape(0.732, 6.000, 0.129, 0.689, 0.936, 0.032),
+    "GE LUNG": KernelShape(0.732, 6.000, 0.129, 1.000, 1.100, 0.050),
     "Philips L": KernelShape(0.821, 2.673, 0.169, 2.751, 1.072, 0.103),
 }
 """The response of seven real kernels, by what they pass at 0.4 cycles per mm."""
