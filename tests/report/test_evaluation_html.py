@@ -21,7 +21,7 @@ from report.page import Page
 
 from verict.evaluation.result import Conclusion, Measured
 from verict.report.evaluation_charts import HEIGHT, LEFT, RIGHT, TOP, WIDTH, draw_charts
-from verict.report.evaluation_html import GRAVE_TITLE, PLAIN_TITLE, to_html
+from verict.report.evaluation_html import GRAVE_TITLE, LIMITED_TITLE, PLAIN_TITLE, to_html
 from verict.report.evaluation_json import EvaluationReport
 from verict.report.evaluation_rows import DEFINITIONS
 from verict.report.output import check_output_file
@@ -97,7 +97,7 @@ def test_hostile_text_stays_text() -> None:
 def test_page_says_every_figure_with_its_interval_n_and_content_beside_it() -> None:
     text = Page(to_html(make_report())).text
     for said in (
-        PLAIN_TITLE, "Only 21 places of 20 patients",
+        LIMITED_TITLE, "Only 21 places of 20 patients",
         "removed cancers (FB) against untouched lung 0.975 0.928 to 1.000 "
         "34 1081 0.746 (0.670 to 0.830) patients 20", "only 3 bright",
         "threshold 0.657", "0.00012", "0.99999912", "brightness marks no regions", "no scan has neighbouring slices",
@@ -120,6 +120,12 @@ def test_in_sample_figures_are_warned_of_before_anything_else() -> None:
     assert order == sorted(order)
     warned = to_html(make_report(replace(IN_SAMPLE, conclusions=())))
     assert Page(warned).all("h1") == [{"class": "verdict indeterminate"}]
+
+
+def test_a_page_with_nothing_to_say_against_its_figures_says_so() -> None:
+    page = Page(to_html(make_report(make_evaluation(conclusions=()))))
+    assert page.all("h1") == [{"class": "verdict no_evidence"}]
+    assert f"{PLAIN_TITLE} Nothing was concluded." in page.text
 
 
 def test_what_is_missing_is_warned_of_and_not_named() -> None:

@@ -20,7 +20,8 @@ from verict.report.html import GENERATOR, flatten, make_environment
 from verict.report.words import LIMITS
 
 GRAVE_TITLE = "These figures must not be relied on"
-PLAIN_TITLE = "Nothing was found that voids these figures"
+PLAIN_TITLE = "No fault was found that voids these figures"
+LIMITED_TITLE = f"{PLAIN_TITLE}; what is said below limits them"
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def to_html(report: EvaluationReport) -> str:
     return make_environment().get_template("evaluation.html.j2").render(
         report=report,
         evaluation=evaluation,
-        title=GRAVE_TITLE if grave else PLAIN_TITLE,
+        title=GRAVE_TITLE if grave else LIMITED_TITLE if evaluation.conclusions or warnings else PLAIN_TITLE,
         tone="suspicious" if grave else "indeterminate" if warnings else "no_evidence",
         warnings=warnings,
         seen=[(seen.value, SEEN_WORDS[seen], count) for seen, count in count_seen(evaluation.data).items()],

@@ -32,6 +32,7 @@ TITLES = {
     "froc_by_kind": "The same by kind of forgery, false marks per slice",
     "froc_per_scan": "Share of painted places found, by false marks allowed per scan, marks joined along z",
     "authentic": "On series nobody is known to have touched",
+    "abstention": "How often it gives no score or no verdict",
     "source_leak": "Does the detector know the data set instead of the forgery?",
     "predictive_value": "What a verdict is worth where forgeries are rare",
 }
@@ -68,6 +69,10 @@ _WORDS = {
     "template_headers": "all headers replaced by one template",
     "auc_lost": "area under the curve lost",
     "auc_negatives": "untouched places of the labelled scans against those of the untouched series, AUC",
+    "labelled": "labelled scans",
+    "authentic": "untouched series",
+    "undefined_slices": "slices with lung that got no score",
+    "indeterminate_series": "series without a verdict",
     "ppv": "chance that a positive is a forgery",
     "npv": "chance that a negative is untouched",
 }
@@ -149,7 +154,7 @@ def group_figures(report: EvaluationReport) -> tuple[FigureGroup, ...]:
     content = dict(walk({CONTENT_ONLY: tree.pop(CONTENT_ONLY)}))
     shown: set[Path] = set()
     groups = []
-    for key in [*TITLES, *(key for key in tree if key not in TITLES)]:
+    for key in [*(key for key in TITLES if key in tree), *(key for key in tree if key not in TITLES)]:
         rows = []
         for path, measured in walk({key: tree[key]}):
             beside = _find_content(content, path)
