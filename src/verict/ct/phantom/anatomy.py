@@ -187,14 +187,11 @@ class Anatomy:
 
     def _paint_trees(self, canvas: Canvas) -> None:
         vessels = self.vessels.cover(canvas)
-        canvas.lift(vessels, self._blood_hu())
+        canvas.lift(vessels, self.mediastinum.blood_hu)
         walls = self.airways.widen(1.1, 0.4).cover(canvas)
         canvas.lift(walls, 10)
         hu = canvas.hu
         hu += (-985 - hu) * self.airways.cover(canvas)
-
-    def _blood_hu(self) -> float:
-        return next(o.hu for o in self.mediastinum.organs if o.name == "left atrium")
 
 
 def draw_anatomy(
@@ -258,13 +255,14 @@ def _grow_lungs(points: np.ndarray, trunk: Trunk, rng: np.random.Generator) -> t
     vessels, airways = [], []
     for side in (-1, 1):
         own = points[np.sign(points[:, 2]) == side]
-        lumen, arteries = split_bundle(grow_tree(_BRONCHUS[side] * scale, own[:_ENDS], rng), rng)
+        lumen, arteries = split_bundle(grow_tree(np.array(_BRONCHUS[side]) * scale, own[:_ENDS], rng), rng)
         airways.append(lumen)
         vessels.append(arteries)
         root = np.array([-12.0, 16.0, side * 42.0]) * scale
         vessels.append(to_vessels(grow_tree(root, own[-_VEINS:], rng), rng, largest_mm=5.5))
         hilum = np.array(_HILUM[side]) * scale
-        vessels.append(Segments(*(np.array([v], np.float32) for v in (hilum, _BRONCHUS[side] * scale, 7.0, 5.0))))
+        stem = hilum, np.array(_BRONCHUS[side]) * scale, 7.0, 5.0
+        vessels.append(Segments(*(np.array([v], np.float32) for v in stem)))
     return join_segments(vessels), join_segments(airways)
 
 

@@ -76,8 +76,7 @@ class Bones:
             middle_z = head_z - drop * (0.75 * down**1.2 + 0.25 * down**3)
             middle_z += np.clip(turn - end, 0, None) * 28.0 * max(0, number - 2)  # cartilage climbs to the breastbone
             high, thick = (6.0, 3.4) if number < 11 else (4.5, 3.0)
-            high = high * (1 + 0.25 * down)
-            near = np.hypot((canvas.z_mm - middle_z) / high, (deep - RIB_DEPTH_MM) / thick)
+            near = np.hypot((canvas.z_mm - middle_z) / (high * (1 + 0.25 * down)), (deep - RIB_DEPTH_MM) / thick)
             depth = (1 - near) * thick
             bone = np.minimum(depth, (end - turn) * 180)
             cartilage = np.minimum(np.minimum(depth + 0.4, (turn - end) * 180), (last - turn) * 180)
@@ -137,17 +136,16 @@ class Bones:
             return
         front = float(trunk.front_y(88 * trunk.stretch))
         for side in (-1, 1):
-            collar = Tube.through(
-                [(85, front - 4, side * 26 * wide), (97, front - 12, side * 62 * wide), (112, front + 12, side * 104 * wide),
-                 (124, front + 42, side * 140 * wide)], [9.5, 7, 6.5, 7.5])
-            head = Ellipsoid.around((112, 4, side * 157 * wide), (24, 23, 23))
-            ridge = Tube.through([(80, 48, side * 104 * wide), (100, 44, side * 128 * wide), (116, 30, side * 160 * wide)],
-                                 [3, 5.5, 7])
-            socket = Tube.through([(88, 22, side * 118 * wide), (104, 12, side * 133 * wide)], [6, 11])
+            out = side * wide
+            collar = Tube.through([(85, front - 4, 26 * out), (97, front - 12, 62 * out), (112, front + 12, 104 * out),
+                                   (124, front + 42, 140 * out)], [9.5, 7, 6.5, 7.5])
+            head = Ellipsoid.around((112, 4, 157 * out), (24, 23, 23))
+            ridge = Tube.through([(80, 48, 104 * out), (100, 44, 128 * out), (116, 30, 160 * out)], [3, 5.5, 7])
+            socket = Tube.through([(88, 22, 118 * out), (104, 12, 133 * out)], [6, 11])
             for shape, cortex in ((ridge, 1.4), (socket, 1.5), (head, 1.5), (collar, 1.8)):
                 if not shape.crosses(level, 3):
                     continue
-                depth = np.broadcast_to(shape.depth((level, canvas.raster.y, canvas.raster.x)), [len(canvas.raster.y)] * 2)
+                depth = shape.depth((level, canvas.raster.y, canvas.raster.x))
                 box = canvas.find_box(depth)
                 if box is not None:
                     fine = canvas.refine(depth, box)
@@ -196,5 +194,11 @@ class Bones:
 def draw_bones(rng: np.random.Generator, trunk: Trunk) -> Bones:
     """Bones of a random adult."""
     vertebra = 24.5 * trunk.stretch * float(rng.uniform(0.96, 1.04))
-    return Bones(vertebra, float(rng.uniform(0, vertebra)), float(rng.uniform(3.5, 6.0)), float(rng.uniform(0.85, 1.15)),
-                 float(rng.uniform(110, 230)), float(rng.uniform(-35, 5)))
+    return Bones(
+        vertebra_mm=vertebra,
+        first_z_mm=float(rng.uniform(0, vertebra)),
+        disc_mm=float(rng.uniform(3.5, 6.0)),
+        drop=float(rng.uniform(0.85, 1.15)),
+        marrow_hu=float(rng.uniform(110, 230)),
+        blade_tip_mm=float(rng.uniform(-35, 5)),
+    )

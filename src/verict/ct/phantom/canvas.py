@@ -101,7 +101,7 @@ class Canvas:
         hu = self.hu
         hu += np.maximum(value - hu, 0) * cover
 
-    def window(self, centre_y: float, centre_x: float, half_y: float, half_x: float) -> tuple[Box, np.ndarray, np.ndarray]:
-        """A box of pixels around a place, and their (n, 1) y and (1, m) x in mm."""
-        box = self.raster.rows(centre_y - half_y, centre_y + half_y), self.raster.rows(centre_x - half_x, centre_x + half_x)
+    def window(self, y: float, x: float, half_y: float, half_x: float) -> tuple[Box, np.ndarray, np.ndarray]:
+        """A box of pixels around a place in mm, and their (n, 1) y and (1, m) x in mm."""
+        box = self.raster.rows(y - half_y, y + half_y), self.raster.rows(x - half_x, x + half_x)
         return box, self.raster.at_mm[box[0]][:, None], self.raster.at_mm[box[1]][None]

@@ -49,8 +49,8 @@ def draw_metal(rng: np.random.Generator, trunk: Trunk, bones: Bones) -> Metal:
     level, wide = 62 * trunk.stretch, trunk.half_width_mm / 130
     skin = float(trunk.front_y(level)) - 18
     case = Ellipsoid.around((level, skin + 16, 82 * wide), (24, 4, 22))
-    lead = [(level, skin + 18, 66 * wide), (92, -28, 60 * wide), (88, -26, 34), (76, -24, 6), (60, -12, -25), (0, -10, -28),
-            (-40, -16, -30), (-62, -40, 0), (-74, -42, 34)]
+    lead = [(level, skin + 18, 66 * wide), (92, -28, 60 * wide), (88, -26, 34), (76, -24, 6), (60, -12, -25),
+            (0, -10, -28), (-40, -16, -30), (-62, -40, 0), (-74, -42, 34)]
     return Metal(kind, _along(np.array(lead, float), 1.0), case)
 
 

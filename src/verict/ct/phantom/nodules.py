@@ -76,7 +76,7 @@ class Nodule:
     def paint(self, canvas: Canvas) -> None:
         """Paint what a slice shows of the nodule."""
         z, y, x = self.centre_zyx_mm
-        reach = 0.9 * self.diameter_mm
+        reach = 1.2 * self.diameter_mm + 2  # no lobe or soft edge reaches farther
         if abs(canvas.z_mm - z) < reach:
             box, at_y, at_x = canvas.window(y, x, reach, reach)
             if box[0].stop > box[0].start and box[1].stop > box[1].start:

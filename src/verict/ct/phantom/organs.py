@@ -34,10 +34,11 @@ class Organ:
 
 @dataclass(frozen=True, eq=False)
 class Mediastinum:
-    """All organs between the lungs, in the order they are painted."""
+    """All organs between the lungs, in the order they are painted, and the HU of arterial blood."""
 
     organs: tuple[Organ, ...]
     trunk: Trunk
+    blood_hu: float
 
     def depths(self, z: float, y: np.ndarray, x: np.ndarray) -> Depths:
         """Depth inside each organ that comes near a height, mm."""
@@ -85,74 +86,83 @@ def lung_depth(trunk: Trunk, mediastinum: Mediastinum, points: np.ndarray) -> np
     return np.minimum(trunk.lung_space(z, y, x), -mediastinum.space(organs, z, y, x))
 
 
+_Node = tuple[float, float, float]  # mm (z, y, x) in a patient of mean size
+_HEART: tuple[tuple[str, _Node, _Node, str, float, bool], ...] = (  # name, centre, half axes, blood, wall in mm, tilted
+    ("right ventricle", (-50, -43, 6), (46, 21, 34), "venous", 3.0, True),
+    ("left ventricle", (-50, -14, 40), (44, 33, 34), "arterial", 10.0, True),
+    ("right atrium", (-38, -14, -30), (32, 25, 22), "venous", 2.0, False),
+    ("left atrium", (-18, 18, 3), (20, 17, 30), "arterial", 2.0, False),
+)
+_VESSELS: tuple[tuple[str, tuple[_Node, ...], tuple[float, ...], str], ...] = (  # name, nodes, radii in mm, blood
+    ("upper right vein", ((-16, 16, -22), (-8, 14, -38), (0, 12, -50)), (7, 6, 5), "arterial"),
+    ("lower right vein", ((-24, 22, -18), (-34, 28, -42)), (7, 5.5), "arterial"),
+    ("upper left vein", ((-12, 12, 26), (-4, 4, 42), (4, 0, 54)), (7, 6, 5), "arterial"),
+    ("lower left vein", ((-22, 22, 26), (-30, 30, 46)), (7, 5.5), "arterial"),
+    ("inferior vena cava", ((-150, 16, -20), (-90, 10, -24), (-50, -4, -28)), (11,), "venous"),
+    ("superior vena cava", ((64, -10, -25), (20, -10, -28), (-14, -10, -28)), (9,), "venous"),
+    ("pulmonary trunk", ((-20, -42, 14), (4, -34, 19), (20, -16, 22), (26, -4, 22)), (13,), "venous"),
+    ("left pulmonary artery", ((24, -6, 24), (26, 8, 36), (16, 18, 48)), (11, 10, 8), "venous"),
+    ("right pulmonary artery", ((22, -8, 16), (17, -1, -8), (13, 3, -30), (2, 8, -40)), (10, 10, 9, 7), "venous"),
+    ("ascending aorta", ((-24, -12, 4), (0, -20, -12), (26, -20, -15), (46, -13, -9), (57, -2, 0)), (15,), "arterial"),
+    ("aortic arch", ((57, -2, 0), (61, 10, 9), (57, 24, 17), (44, 35, 22)), (15, 13.5, 13, 12.5), "arterial"),
+    ("descending aorta", ((46, 34, 22), (20, 33, 23), (-50, 32, 20), (-110, 30, 11), (-200, 26, 4)), (12,), "arterial"),
+    ("brachiocephalic artery", ((62, -2, -2), (90, 2, -12), (112, 6, -20), (180, 0, -26)), (6,), "arterial"),
+    ("left carotid", ((64, 6, 7), (110, 6, 14), (190, 0, 24)), (4,), "arterial"),
+    ("left subclavian", ((62, 16, 15), (95, 18, 22), (117, 10, 40), (122, 0, 75)), (5,), "arterial"),
+    ("left brachiocephalic vein", ((100, -14, 36), (86, -26, 24), (72, -25, -2), (62, -14, -24)), (6.5,), "venous"),
+    ("right brachiocephalic vein", ((120, -4, -34), (92, -14, -30), (62, -13, -25)), (6.5,), "venous"),
+    ("azygos", ((40, -6, -24), (42, 12, -22), (38, 30, -10), (0, 34, -4), (-110, 32, -2)), (4, 4, 4, 3, 3), "venous"),
+)
+_GULLET: tuple[_Node, ...] = ((190, 30, 2), (110, 30, 4), (50, 26, 5), (0, 27, 4), (-50, 26, 8), (-100, 14, 20))
+_LYMPH_NODES: tuple[_Node, ...] = (
+    (60, -2, -16), (48, -4, -14), (66, -24, 4), (30, 2, 26), (22, 22, 2), (70, 12, -16), (10, 26, -10),
+)
+_TO_APEX = (-0.45, -0.42, 0.79)  # of the heart: left, forward and down
+
+
 def draw_mediastinum(rng: np.random.Generator, trunk: Trunk) -> Mediastinum:
     """Heart and great vessels of a random patient; contrast medium or none."""
-    blood = float(rng.choice([42.0, rng.uniform(110, 190), rng.uniform(190, 300)]))  # native, late, arterial
-    venous = blood if blood < 50 else float(rng.uniform(0.6, 1.3) * blood)
-    muscle = 50.0 if blood < 50 else 95.0
-    wide, deep = trunk.half_width_mm / 130, trunk.half_depth_mm / 88
+    arterial = float(rng.choice([42.0, rng.uniform(110, 190), rng.uniform(190, 300)]))  # HU: native, late, early
+    contrast = arterial > 50
+    blood = {"arterial": arterial, "venous": float(rng.uniform(0.6, 1.3)) * arterial if contrast else arterial}
     shift = rng.uniform(-4, 4, 3)
     bulge = float(rng.uniform(0.92, 1.12))
 
-    def place(z: float, y: float, x: float) -> tuple[float, float, float]:
+    def place(node: _Node) -> np.ndarray:
+        z, y, x = node
         back = float(trunk.spine_y(z * trunk.stretch)) - 55  # what lies before the spine bends with it
         share = float(np.clip((y + 30) / 60, 0, 1))
-        return ((z + shift[0]) * trunk.stretch, y * deep + share * back + 0.5 * shift[1], x * wide + 0.5 * shift[2])
+        return np.array([
+            (z + shift[0]) * trunk.stretch,
+            y * trunk.half_depth_mm / 88 + share * back + 0.5 * shift[1],
+            x * trunk.half_width_mm / 130 + 0.5 * shift[2],
+        ])
 
-    def tube(name: str, nodes: list[tuple[float, float, float]], radius: float | list[float], hu: float,
-             wall_mm: float = 1.2) -> Organ:
-        jittered = [np.add(place(*n), rng.normal(0, 1.0, 3)) for n in nodes]
-        size = np.multiply(radius, rng.uniform(0.9, 1.1))
-        return Organ(name, Tube.through(jittered, size if np.ndim(size) else float(size)), hu, wall_mm)
+    def tube(name: str, nodes: tuple[_Node, ...], radii: tuple[float, ...], hu: float, wall_mm: float) -> Organ:
+        path = [place(n) + rng.normal(0, 1.0, 3) for n in nodes]
+        return Organ(name, Tube.through(path, np.array(radii) * rng.uniform(0.9, 1.1)), hu, wall_mm)
 
-    def chamber(name: str, centre: tuple[float, float, float], half: tuple[float, float, float], hu: float,
-                wall_mm: float, *, tilted: bool) -> Organ:
-        axis = (-0.45, -0.42, 0.79) if tilted else None  # to the apex: left, forward and down
-        size = np.multiply(half, bulge * rng.uniform(0.94, 1.06, 3))
-        return Organ(name, Ellipsoid.around(place(*centre), size, axis), hu, wall_mm, muscle)
+    def chamber(name: str, centre: _Node, half: _Node, hu: float, wall_mm: float, *, tilted: bool) -> Organ:
+        size = np.array(half) * bulge * rng.uniform(0.94, 1.06, 3)
+        shape = Ellipsoid.around(place(centre), size, _TO_APEX if tilted else None)
+        return Organ(name, shape, hu, wall_mm, 95.0 if contrast else 50.0)
 
+    chosen = rng.permutation(len(_LYMPH_NODES))[: rng.integers(2, len(_LYMPH_NODES) + 1)]
     organs = (
-        chamber("right ventricle", (-50, -43, 6), (46, 21, 34), venous, 3.0, tilted=True),
-        chamber("left ventricle", (-50, -14, 40), (44, 33, 34), blood, 10.0, tilted=True),
-        chamber("right atrium", (-38, -14, -30), (32, 25, 22), venous, 2.0, tilted=False),
-        chamber("left atrium", (-18, 18, 3), (20, 17, 30), blood, 2.0, tilted=False),
-        tube("upper right vein", [(-16, 16, -22), (-8, 14, -38), (0, 12, -50)], [7, 6, 5], blood, 0.8),
-        tube("lower right vein", [(-24, 22, -18), (-34, 28, -42)], [7, 5.5], blood, 0.8),
-        tube("upper left vein", [(-12, 12, 26), (-4, 4, 42), (4, 0, 54)], [7, 6, 5], blood, 0.8),
-        tube("lower left vein", [(-22, 22, 26), (-30, 30, 46)], [7, 5.5], blood, 0.8),
-        tube("inferior vena cava", [(-150, 16, -20), (-90, 10, -24), (-50, -4, -28)], 11, venous),
-        tube("superior vena cava", [(64, -10, -25), (20, -10, -28), (-14, -10, -28)], 9, venous),
-        tube("pulmonary trunk", [(-20, -42, 14), (4, -34, 19), (20, -16, 22), (26, -4, 22)], 13, venous),
-        tube("left pulmonary artery", [(24, -6, 24), (26, 8, 36), (16, 18, 48)], [11, 10, 8], venous),
-        tube("right pulmonary artery", [(22, -8, 16), (17, -1, -8), (13, 3, -30), (2, 8, -40)], [10, 10, 9, 7], venous),
-        tube("ascending aorta", [(-24, -12, 4), (0, -20, -12), (26, -20, -15), (46, -13, -9), (57, -2, 0)], 15, blood),
-        tube("aortic arch", [(57, -2, 0), (61, 10, 9), (57, 24, 17), (44, 35, 22)], [15, 13.5, 13, 12.5], blood),
-        tube("descending aorta", [(46, 34, 22), (20, 33, 23), (-50, 32, 20), (-110, 30, 11), (-200, 26, 4)], 12, blood),
-        tube("brachiocephalic artery", [(62, -2, -2), (90, 2, -12), (112, 6, -20), (180, 0, -26)], 6, blood),
-        tube("left carotid", [(64, 6, 7), (110, 6, 14), (190, 0, 24)], 4, blood),
-        tube("left subclavian", [(62, 16, 15), (95, 18, 22), (117, 10, 40), (122, 0, 75)], 5, blood),
-        tube("left brachiocephalic vein", [(100, -14, 36), (86, -26, 24), (72, -25, -2), (62, -14, -24)], 6.5, venous),
-        tube("right brachiocephalic vein", [(120, -4, -34), (92, -14, -30), (62, -13, -25)], 6.5, venous),
-        tube("azygos", [(40, -6, -24), (42, 12, -22), (38, 30, -10), (0, 34, -4), (-110, 32, -2)], [4, 4, 4, 3, 3], venous),
-        tube("gullet", [(190, 30, 2), (110, 30, 4), (50, 26, 5), (0, 27, 4), (-50, 26, 8), (-100, 14, 20)],
-             [7, 7, 7, 7, 8, 9], 40.0, 0.5),
-        Organ("windpipe", Tube.through([place(*n) for n in WINDPIPE], [9.5, 9.5, 9.0, 9.5]), AIR_HU, 1.5),
-        *(Organ(f"{side} main bronchus", Tube.through([place(*n) for n in nodes], [8.3, 7.5, 6.8]), AIR_HU, 1.4)
+        *(chamber(name, centre, half, blood[of], wall_mm, tilted=tilted)
+          for name, centre, half, of, wall_mm, tilted in _HEART),
+        *(tube(name, nodes, radii, blood[of], 1.2) for name, nodes, radii, of in _VESSELS),
+        tube("gullet", _GULLET, (7, 7, 7, 7, 8, 9), 40.0, 0.5),
+        Organ("windpipe", Tube.through([place(n) for n in WINDPIPE], [9.5, 9.5, 9.0, 9.5]), AIR_HU, 1.5),
+        *(Organ(f"{side} main bronchus", Tube.through([place(n) for n in nodes], [8.3, 7.5, 6.8]), AIR_HU, 1.4)
           for side, nodes in BRONCHI.items()),
-        *(Organ(f"node {i}", Ellipsoid.around(place(*at), rng.uniform(2, 6, 3)), 45.0)
-          for i, at in enumerate(_choose_nodes(rng))),
+        *(Organ(f"node {i}", Ellipsoid.around(place(_LYMPH_NODES[i]), rng.uniform(2, 6, 3)), 45.0) for i in chosen),
     )
-    return Mediastinum(organs, trunk)
-
-
-def _choose_nodes(rng: np.random.Generator) -> list[tuple[float, float, float]]:
-    """Places of small lymph nodes: before, beside and below the windpipe, at the aorta."""
-    places = [(60, -2, -16), (48, -4, -14), (66, -24, 4), (30, 2, 26), (22, 22, 2), (70, 12, -16), (10, 26, -10)]
-    return [places[i] for i in rng.permutation(len(places))[: rng.integers(2, len(places) + 1)]]
+    return Mediastinum(organs, trunk, arterial)
 
 
 def paint_abdomen(canvas: Canvas, trunk: Trunk, cage: np.ndarray, grain: np.ndarray, gas_level_mm: float) -> None:
-    """What lies below the diaphragm: liver, stomach with its gas before its fluid, spleen, fat, and the muscle itself."""
+    """What lies below the diaphragm: liver, stomach with gas before fluid, spleen, fat, and the muscle itself."""
     y, x, z = canvas.raster.y, canvas.raster.x, canvas.z_mm
     dome, slope = trunk.dome_z(y, x)
     below = np.minimum((dome - z) * slope, cage - 1.0)
@@ -163,7 +173,8 @@ def paint_abdomen(canvas: Canvas, trunk: Trunk, cage: np.ndarray, grain: np.ndar
     below = np.minimum(below, np.hypot(y - spine, x) - 24)
     canvas.paint(below, -100 + grain)
     low = float(trunk.level(z))
-    liver = np.minimum(below - 2.5, 0.36 * w - x - 0.3 * (y + 0.9 * d) - 0.12 * (low + 90) + 5 * trunk.wobble(z, y, x, 7))
+    border = 0.36 * w - x - 0.3 * (y + 0.9 * d) - 0.12 * (low + 90) + 5 * trunk.wobble(z, y, x, 7)
+    liver = np.minimum(below - 2.5, border)
     canvas.paint(liver, 62 + grain)
     stomach = Ellipsoid.around((-132 * trunk.stretch, -0.22 * d, 0.46 * w), (58, 0.56 * d, 0.36 * w)).depth((z, y, x))
     stomach = np.minimum(np.minimum(stomach, below - 3), -liver - 3) + 1.5 * trunk.wobble(z, y, x, 8)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 Point = tuple[np.ndarray | float, np.ndarray | float, np.ndarray | float]  # z, y, x, of shapes that broadcast
 
@@ -18,7 +18,7 @@ class Tube:
     radius: np.ndarray
 
     @classmethod
-    def through(cls, nodes: Sequence[Sequence[float]], radius: float | Sequence[float]) -> Tube:
+    def through(cls, nodes: ArrayLike, radius: ArrayLike) -> Tube:
         """A tube of one radius, or of one a node."""
         path = np.array(nodes, float)
         return cls(path, np.broadcast_to(np.array(radius, float), len(path)))
@@ -65,11 +65,11 @@ class Ellipsoid:
     turn: np.ndarray
 
     @classmethod
-    def around(cls, centre: Sequence[float], half: Sequence[float], long_axis: Sequence[float] | None = None) -> Ellipsoid:
+    def around(cls, centre: ArrayLike, half: ArrayLike, long_axis: ArrayLike | None = None) -> Ellipsoid:
         """Half axes along z, y and x; with a long axis the first lies along it."""
         turn = np.eye(3)
         if long_axis is not None:
-            basis = np.linalg.qr(np.column_stack([long_axis, [0, 1, 0], [0, 0, 1]]))[0]
+            basis = np.linalg.qr(np.column_stack([np.asarray(long_axis, float), [0, 1, 0], [0, 0, 1]]))[0]
             turn = basis.T
         return cls(np.array(centre, float), np.array(half, float), turn)
 
@@ -98,15 +98,17 @@ def join(one: np.ndarray, other: np.ndarray, smooth_mm: float) -> np.ndarray:
     return np.maximum(one, other) + near * near / (4 * smooth_mm)
 
 
-def oval_depth(y: np.ndarray, x: np.ndarray, half_y: np.ndarray | float, half_x: np.ndarray | float, power: float
-               ) -> np.ndarray:
+def oval_depth(
+    y: np.ndarray, x: np.ndarray, half_y: np.ndarray | float, half_x: np.ndarray | float, power: np.ndarray | float
+) -> np.ndarray:
     """Depth along the ray to the middle inside |y / half_y|^power + |x / half_x|^power = 1, in mm."""
     near = (np.abs(y / half_y) ** power + np.abs(x / half_x) ** power) ** (1 / power)
     return np.hypot(y, x) * (1 / np.maximum(near, 1e-3) - 1)
 
 
-def segment_depth(y: np.ndarray, x: np.ndarray, start: tuple[float, float], end: tuple[float, float], radius: float
-                  ) -> np.ndarray:
+def segment_depth(
+    y: np.ndarray, x: np.ndarray, start: tuple[float, float], end: tuple[float, float], radius: float
+) -> np.ndarray:
     """Depth inside a rod in the plane, both ends as (y, x), in mm."""
     along = end[0] - start[0], end[1] - start[1]
     part = np.clip(

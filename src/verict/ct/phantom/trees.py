@@ -34,7 +34,7 @@ def grow_tree(root: np.ndarray, targets: np.ndarray, rng: np.random.Generator) -
     waiting = [(root, targets, -1)]
     while waiting:
         start, points, parent = waiting.pop()
-        middle = points.mean(axis=0)
+        middle = points[0] if len(points) == 1 else np.add.reduce(points) / len(points)
         way = middle - start
         far = float(np.sqrt(way @ way))
         if len(points) == 1:
@@ -50,18 +50,16 @@ def grow_tree(root: np.ndarray, targets: np.ndarray, rng: np.random.Generator) -
             number = len(starts) - 1
             off = points - middle
             off = off - np.outer(off @ way, way) / max(far * far, 1e-9)
-            spread = off @ np.linalg.eigh(off.T @ off + 1e-6 * np.eye(3))[1][:, -1]
-            cut = np.quantile(spread, rng.uniform(0.32, 0.68)) if len(points) > 3 else np.median(spread)
-            upper = spread > cut
-            if not upper.any() or upper.all():
-                upper = np.arange(len(points)) % 2 == 0
-            waiting += [(end, points[upper], number), (end, points[~upper], number)]
+            across = off[0] if len(points) < 4 else np.linalg.eigh(off.T @ off + 1e-6 * np.eye(3))[1][:, -1]
+            order = np.argsort(off @ across)
+            cut = min(max(round(len(points) * rng.uniform(0.32, 0.68)), 1), len(points) - 1)
+            waiting += [(end, points[order[cut:]], number), (end, points[order[:cut]], number)]
     return Tree(np.array(starts), np.array(ends), np.array(served), np.array(parents))
 
 
-def to_vessels(tree: Tree, rng: np.random.Generator, leaf_mm: float = LEAF_RADIUS_MM, largest_mm: float = 7.5) -> Segments:
+def to_vessels(tree: Tree, rng: np.random.Generator, *, largest_mm: float) -> Segments:
     """The tree as vessels, each branch bent once and tapering into the next."""
-    radius = np.minimum(leaf_mm * tree.served ** (1 / 3), largest_mm)
+    radius = np.minimum(LEAF_RADIUS_MM * tree.served ** (1 / 3), largest_mm)
     before = np.where(tree.parent >= 0, radius[tree.parent], radius)
     first = np.minimum(before, 1.25 * radius)
     length = np.linalg.norm(tree.end - tree.start, axis=1, keepdims=True)
