@@ -16,9 +16,8 @@ import argparse
 import os
 import random
 import shutil
-import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from importlib.util import find_spec
@@ -27,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-from measuring import SHARED
+from measuring import SHARED, keep_result
 from series import read_slice, write_jpeg_lossless, write_transfer_syntax
 
 from verict.ct.discover import find_series
@@ -35,6 +34,7 @@ from verict.ct.lungs import find_lungs
 from verict.ct.read import read_series
 from verict.detect.spectrum import SpectrumDetector
 from verict.detect.verdict import Assessment, assess
+from verict.errors import say_count
 from verict.evaluation.repeat import compare_results, largest_difference
 
 NEIGHBOURS = 3  # the fewest that are averaged along z
@@ -115,13 +115,33 @@ def shuffle_names(series: Path, target: Path) -> None:
         shutil.copy(file, inner / f"IM{number:05d}")
 
 
-def report(name: str, plain: Judged, other: Judged) -> None:
-    """One line: how far the other guise is from the plain one."""
+def guises(root: Path) -> Iterator[tuple[str, Judged]]:
+    """The slices below ``root / "plain"``, judged in each other guise."""
+    plain = root / "plain"
+    yield "again", judge(plain)
+    for number, syntax in enumerate(SYNTAXES):
+        write = partial(write_transfer_syntax, name=syntax)
+        yield syntax, judge(rewrite_all(plain, root / f"syntax{number}", write))
+    if shutil.which("dcmcjpeg") and find_spec("imagecodecs"):  # else nobody here can write it, or read it
+        yield "JPEG lossless by dcmcjpeg", judge(rewrite_all(plain, root / "lossless", write_jpeg_lossless))
+    yield "shuffled names and folders", judge(rewrite_all(plain, root / "names", shuffle_names))
+    for workers in (1, 4):
+        yield say_count(workers, "worker"), judge(plain, workers)
+    no_dispatch, old_core = {"NPY_DISABLE_CPU_FEATURES": dispatched_features()}, {"OPENBLAS_CORETYPE": OLD_CORE}
+    yield "numpy without run-time dispatch", judge_elsewhere(plain, no_dispatch)
+    yield f"OpenBLAS as on {OLD_CORE}", judge_elsewhere(plain, old_core)
+    yield "both", judge_elsewhere(plain, no_dispatch | old_core)
+
+
+def compare(plain: Judged, other: Judged) -> dict[str, float | int]:
+    """How far another guise is from the plain one."""
     found = [compare_results(plain[k][0], other[k][0]) for k in plain]
-    in_maps = max(largest_difference(plain[k][1], other[k][1]) for k in plain)
-    in_scores = max(f.score_difference for f in found)
-    same = sum(f.is_same for f in found)
-    print(f"| {name} | {in_maps:.2g} | {in_scores:.2g} | {same} of {len(found)} |", flush=True)
+    return {
+        "maps_differ_by": max(largest_difference(plain[k][1], other[k][1]) for k in plain),
+        "scores_differ_by": max(f.score_difference for f in found),
+        "same": sum(f.is_same for f in found),
+        "series": len(found),
+    }
 
 
 def score_file(path: Path) -> None:
@@ -149,22 +169,13 @@ def main() -> None:
         verdicts = [str(outcome.verdict) for outcome, _ in plain.values()]
         print(f"{len(plain)} series: " + ", ".join(f"{verdicts.count(v)} {v}" for v in sorted(set(verdicts))))
         print("| guise | maps differ by | scores differ by | same verdict and regions |\n|---|---|---|---|", flush=True)
-        report("again", plain, judge(root / "plain"))
-        for number, syntax in enumerate(SYNTAXES):
-            write = partial(write_transfer_syntax, name=syntax)
-            report(syntax, plain, judge(rewrite_all(root / "plain", root / f"syntax{number}", write)))
-        if shutil.which("dcmcjpeg") and find_spec("imagecodecs"):  # else nobody here can write it, or read it
-            folder = rewrite_all(root / "plain", root / "lossless", write_jpeg_lossless)
-            report("JPEG lossless by dcmcjpeg", plain, judge(folder))
-        report("shuffled names and folders", plain, judge(rewrite_all(root / "plain", root / "names", shuffle_names)))
-        for workers in (1, 4):
-            report(f"{workers} workers", plain, judge(root / "plain", workers))
-        others = {"NPY_DISABLE_CPU_FEATURES": dispatched_features(), "OPENBLAS_CORETYPE": OLD_CORE}
-        report("numpy without run-time dispatch", plain, judge_elsewhere(
-            root / "plain", {"NPY_DISABLE_CPU_FEATURES": others["NPY_DISABLE_CPU_FEATURES"]}))
-        report(f"OpenBLAS as on {OLD_CORE}", plain, judge_elsewhere(root / "plain", {"OPENBLAS_CORETYPE": OLD_CORE}))
-        report("both", plain, judge_elsewhere(root / "plain", others))
+        figures = {}
+        for guise, other in guises(root):
+            figures[guise] = found = compare(plain, other)
+            in_maps, in_scores = (f"{found[key]:.2g}" for key in ("maps_differ_by", "scores_differ_by"))
+            print(f"| {guise} | {in_maps} | {in_scores} | {found['same']} of {found['series']} |", flush=True)
+    print("kept in", keep_result("repeatability", {"neighbours": NEIGHBOURS, "fakes": FAKES}, figures).name)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

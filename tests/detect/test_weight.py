@@ -112,6 +112,11 @@ def test_several_parts_pay_for_having_looked_often():
     assert (both.value, both.smallest, both.patients) == (1.0, pytest.approx(0.4), 4)
 
 
+def test_a_null_of_nobody_gives_no_p_value():
+    nobody = {"scores": [], "weights": [], "patients": 0}
+    assert weigh_series({"evidence": {"null": {"slice": NULL, "run": nobody}}}, [1.0], 1.0) == (None, NOT_ON_CARD)
+
+
 def test_without_any_score_there_is_no_p_value():
     assert weigh_series(CARD, [], None) == (None, "no slice held enough lung to be judged")
 

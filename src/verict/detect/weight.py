@@ -164,7 +164,7 @@ def weigh_series(
     units = [(Unit.SLICE, s) for s in slice_scores] + ([(Unit.RUN, run_score)] if run_score is not None else [])
     if not units:
         return None, "no slice held enough lung to be judged"
-    if any(not nulls.get(unit) for unit, _ in units):
+    if any(not nulls.get(unit, {}).get("patients") for unit, _ in units):
         return None, NOT_ON_CARD
     parts = len(units)
     patients = max(int(nulls[unit]["patients"]) for unit, _ in units)
