@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from evaluation.cheats import MARK, Detector, Noise, Snoop, make_scan, map_of
 from pydicom.dataset import Dataset
 
-from evaluation.cheats import MARK, Detector, Noise, Snoop, make_scan, map_of
 from verict.ct.volume import Note
 from verict.datasets.scans import identify_patient, identify_slice
 from verict.datasets.uci import SiteType

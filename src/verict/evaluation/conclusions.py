@@ -22,6 +22,7 @@ import numpy as np
 
 from verict.errors import say_count
 from verict.evaluation.case import Case, PlaceKind, Seen
+from verict.evaluation.figures import compare_kinds
 from verict.evaluation.matching import match_places
 from verict.evaluation.paired import difference_of_areas
 from verict.evaluation.places import PlaceTable, tabulate_places
@@ -118,19 +119,18 @@ def _brightness(table: PlaceTable, seed: int) -> Iterator[Conclusion]:
 def compare_with_brightness(table: PlaceTable, kind: PlaceKind, *, seed: int = 0) -> Figure:
     """Area under the curve of the detector less that of blurred centre HU, bright or dark, whichever tells more.
 
-    FB against parenchyma; FM against structures of its size and surroundings, or, where too few match, against all
-    bright places.
+    FB against parenchyma; FM against structures that look like it, or, where too few match, against all bright
+    places (`verict.evaluation.figures.compare_kinds`).
     """
-    if kind is PlaceKind.FB:
-        painted, clean = table.of(kind), table.of(PlaceKind.PARENCHYMA, labelled=True)
-        is_match = None
-    else:
-        matching = match_places(table)
-        painted, clean, is_match = matching.positives, matching.negatives, matching.is_match
-        if matching.reason:
-            painted, clean, is_match = table.of(kind), table.of(PlaceKind.BRIGHT, labelled=True), None
-    if not len(painted) or not len(clean):
+    matching = match_places(table)
+    comparisons = compare_kinds(table, matching)
+    chosen = comparisons["fb_parenchyma" if kind is PlaceKind.FB else "fm_dense"]
+    if kind is PlaceKind.FM and chosen.reason:
+        chosen = comparisons["fm_bright"]
+    painted, clean = chosen.positives, chosen.negatives
+    if chosen.reason:
         return Figure(None, None, None, len(painted))
+    is_match = None if chosen.matching is None else matching.is_match[matching.matched]
     sign = 1.0 if area_under_curve(painted.centre_hu, clean.centre_hu) >= 0.5 else -1.0
     own, content = (painted.margin, clean.margin), (sign * painted.centre_hu, sign * clean.centre_hu)
     people = painted.patient.tolist(), clean.patient.tolist()
