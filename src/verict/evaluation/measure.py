@@ -29,6 +29,7 @@ from verict.evaluation.places import PlaceTable, tabulate_places
 from verict.evaluation.predictive import predictive_figures
 from verict.evaluation.result import Evaluation, Tree
 from verict.evaluation.strata import stratify
+from verict.evaluation.weighing import weight_figures
 
 
 def measure(cases: Sequence[Case], detector: str, *, seed: int = 0) -> Evaluation:
@@ -67,6 +68,7 @@ def measure(cases: Sequence[Case], detector: str, *, seed: int = 0) -> Evaluatio
         "authentic": alarm_figures(judged, seed=seed),
         "predictive_value": predictive_figures(judged),
         "abstention": measure_abstention(judged),
+        "evidence": weight_figures(cases),
     }
     strata = stratify(judged, table, seed=seed)
     return Evaluation(detector, figures, strata, _describe_data(cases, table, matching))
