@@ -98,11 +98,11 @@ def test_page_says_every_figure_with_its_interval_n_and_content_beside_it() -> N
     text = Page(to_html(make_report())).text
     for said in (
         LIMITED_TITLE, "Only 21 places of 20 patients",
-        "removed cancers (FB) against untouched lung 0.975 0.928 to 1.000 "
-        "34 1081 0.746 (0.670 to 0.830) patients 20", "only 3 bright",
+        "removed cancers (FB) against untouched lung patients 20 0.975 0.928 to 1.000 "
+        "34 1081 0.746 (0.670 to 0.830)", "only 3 bright",
         "threshold 0.657", "0.00012", "0.99999912", "brightness marks no regions", "no scan has neighbouring slices",
         "vendor: PHILIPS",
-        "mirrored left to right: area under the curve lost 0.002", "auc as is 0.941", "712", "c" * 64,
+        "mirrored left to right: area under the curve lost auc as is 0.941 0.002", "712", "c" * 64,
         "options.detector",
         "out of fold 40", "unseen 7", "55 published real fakes among the data", "Further figures by content only",
         *(term for term, _ in DEFINITIONS),
