@@ -26,8 +26,8 @@ CHESTS = 2  # simulated patients a real series
 class Imitation:
     """How a real series is imitated: what its header says, and two figures fitted to it.
 
-    ``dose`` is fitted to the noise of soft tissue, ``row_mm`` to its correlation along z, and ``texture_sd_hu``
-    to the power of lung below 0.4 cycles per mm.
+    ``dose`` is fitted to the noise of soft tissue, ``row_mm`` to its correlation along z, ``texture_sd_hu`` to
+    the power of lung below 0.4 cycles per mm, ``blur_mm`` to what is left of it above.
     """
 
     folder: str
@@ -37,16 +37,17 @@ class Imitation:
     dose: float
     row_mm: float
     texture_sd_hu: float
+    blur_mm: float = 0.6
 
 
 IMITATIONS = (
-    Imitation("petctdx-philips-B", "philips 5 mm", "Philips B", 5.0, 1.25, 2.0, 42),
-    Imitation("fusedct-siemens-B31f", "siemens 2 mm", "Siemens B31f", 2.0, 1.4, 1.2, 45),
-    Imitation("petctdx-siemens-B40f", "siemens 8 mm", "Siemens B40f", 8.0, 1.7, 1.5, 55),
-    Imitation("lidc-0314-philips-D", "philips 1 mm", "Philips D", 1.0, 1.7, 0.5, 58),
-    Imitation("cmbcrc-ge-LUNG", "ge 2.5 mm", "GE LUNG", 2.5, 1.1, 1.8, 58),
-    Imitation("petctdx-philips-L", "philips 5 mm", "Philips L", 5.0, 1.25, 2.0, 42),
-    Imitation("petctdx-siemens-B70f", "siemens 8 mm", "Siemens B70f", 8.0, 1.7, 1.5, 55),
+    Imitation("petctdx-philips-B", "philips 5 mm", "Philips B", 5.0, 1.0, 2.0, 40, 1.0),
+    Imitation("fusedct-siemens-B31f", "siemens 2 mm", "Siemens B31f", 2.0, 1.1, 1.2, 45),
+    Imitation("petctdx-siemens-B40f", "siemens 8 mm", "Siemens B40f", 8.0, 1.6, 1.5, 66),
+    Imitation("lidc-0314-philips-D", "philips 1 mm", "Philips D", 1.0, 2.0, 0.6, 70),
+    Imitation("cmbcrc-ge-LUNG", "ge 2.5 mm", "GE LUNG", 2.5, 1.0, 1.8, 70),
+    Imitation("petctdx-philips-L", "philips 5 mm", "Philips L", 5.0, 1.0, 2.0, 40, 1.0),
+    Imitation("petctdx-siemens-B70f", "siemens 8 mm", "Siemens B70f", 8.0, 1.6, 1.5, 66),
 )
 
 
@@ -72,7 +73,7 @@ def imitate(real: Series, one: Imitation, seed: int = 0) -> Iterator[Series]:
     """Blocks of neighbouring slices from several heights of several simulated chests."""
     protocol = Protocol(
         kernel=MEASURED_KERNELS[one.kernel], dose=one.dose, thickness_mm=one.thickness_mm, row_mm=one.row_mm,
-        increment_mm=real.increment_mm, pixel_mm=real.pixel_mm, beam_hardening=True,
+        increment_mm=real.increment_mm, pixel_mm=real.pixel_mm, blur_mm=one.blur_mm, beam_hardening=True,
     )
     for chest in range(CHESTS):
         rng = np.random.default_rng((seed, chest, *one.patient.encode()))  # both kernels of a patient: one chest

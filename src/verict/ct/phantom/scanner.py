@@ -25,7 +25,6 @@ from verict.ct.phantom.projection import VIEWS, Projector
 PHOTONS_PER_MM2 = 6e7  # detected at the isocentre in a turn at dose 1, in air: docs/phantom.md, "How much noise"
 LEAST_COUNTS = 1.0  # a starved ray reads no less, or its logarithm would have no end
 ROW_MM = 1.5  # thickest row of anatomy averaged into a slice
-BLUR_MM = 0.6  # width of the focal spot and of a detector cell at the isocentre, of a clinical scanner
 HU_RANGE = (-1024, 3071)  # 12 stored bits, as scanners write
 _BATCH = 8  # slices worked on at once
 
@@ -61,6 +60,8 @@ class Protocol:
         slices common noise.
     pixel_mm
         Side of a pixel.
+    blur_mm
+        Width of the focal spot, and of a detector cell, at the isocentre: they blur the anatomy, not the noise.
     beam_hardening
         Whether the beam holds many energies; water is corrected for, bone and metal are not.
     outside_hu
@@ -74,6 +75,7 @@ class Protocol:
     increment_mm: float = 2.0
     row_mm: float = 1.0
     pixel_mm: float = 0.7
+    blur_mm: float = 0.6
     beam_hardening: bool = False
     outside_hu: int | None = None
 
@@ -228,4 +230,4 @@ def _show_response(size: int, protocol: Protocol) -> np.ndarray:
     """(size, size // 2 + 1) float32 what kernel, focal spot and detector cell leave of the anatomy."""
     y, x = fft.fftfreq(size, protocol.pixel_mm)[:, None], fft.rfftfreq(size, protocol.pixel_mm)
     frequency = np.hypot(y, x)
-    return (kernel_response(frequency, protocol.kernel) * np.sinc(BLUR_MM * frequency) ** 2).astype(np.float32)
+    return (kernel_response(frequency, protocol.kernel) * np.sinc(protocol.blur_mm * frequency) ** 2).astype(np.float32)
