@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from verict.statistics import area_over_patients, area_under_curve, rate_per_unit, share_of_count
+from verict.statistics import (
+    area_over_patients,
+    area_under_curve,
+    matched_area,
+    rate_per_unit,
+    share_of_count,
+    share_over_patients,
+)
 
 
 def test_area_of_separated_and_reversed_scores():
@@ -52,3 +59,69 @@ def test_rate_is_the_mean_and_its_interval_holds_it():
     figure = rate_per_unit(np.array([1, 0, 0, 3.0]), ["a", "a", "b", "c"])
     assert figure.value == 1.0
     assert figure.low <= 1.0 <= figure.high
+
+
+def test_area_over_patients_is_the_area_and_weights_count_sites_so_often():
+    scores, positive = np.array([3.0, 1.0, 2.0, 0.0, np.nan]), np.array([True, True, False, False, False])
+    patients = ["a", "b", "c", "d", "e"]
+    plain = area_over_patients(scores, positive, patients)
+    assert plain.value == area_under_curve(scores[positive], scores[~positive]) == pytest.approx(5 / 6)
+    weights = np.array([1.0, 3.0, 1.0, 1.0, 2.0])
+    repeated = np.repeat(np.arange(5), weights.astype(int))
+    weighted = area_over_patients(scores, positive, patients, weights=weights)
+    again = area_under_curve(*(scores[repeated][positive[repeated] == side] for side in (True, False)))
+    assert weighted.value == pytest.approx(again) == pytest.approx((4 + 3 * 3) / (4 * 4))
+    assert area_over_patients(np.array([np.inf, -np.inf]), np.array([False, True]), ["a", "b"]).value == 0.0
+
+
+def test_complete_separation_is_not_certainty():
+    """Three patients with all positives above: no more is known than that of three in three (Clopper-Pearson)."""
+    positive = np.array([True] * 6 + [False] * 4)
+    patients = ["a", "a", "b", "b", "c", "c", "d", "e", "f", "g"]
+    figure = area_over_patients(positive * 1.0, positive, patients)
+    assert (figure.value, figure.high, figure.n) == (1.0, 1.0, 6)
+    assert figure.low == pytest.approx(0.025 ** (1 / 3))
+    assert area_over_patients(positive * -1.0, positive, patients).high == pytest.approx(1 - 0.025 ** (1 / 3))
+
+
+def test_matched_area_compares_each_positive_with_its_own():
+    own, other = np.array([5.0, 1.0, 9.0]), np.array([4.0, 5.0, 2.0, np.nan])
+    is_match = np.array([[1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 0, 0]], bool)
+    patients = np.array(["a", "b", "c"]), np.array(["d", "e", "f", "g"])
+    figure = matched_area((own, other), patients, is_match)
+    assert figure.value == pytest.approx((1.5 / 2 + 1 / 2) / 2)  # the tie counts half; the third has nobody
+    assert figure.n == 2
+    assert figure.low < figure.value < figure.high
+    assert matched_area((own, other), patients, is_match & False).value is None
+
+
+def test_matched_area_is_not_fooled_by_what_it_is_matched_on():
+    """Scores that only follow the stratum separate nothing within it, whatever the pooled area is."""
+    rng = np.random.default_rng(0)
+    own_level, other_level = np.repeat([0, 10], [5, 45]), np.repeat([0, 10], [45, 5])
+    own, other = own_level + rng.normal(size=50), other_level + rng.normal(size=50)
+    is_match = own_level[:, None] == other_level
+    names = np.array([f"p{i}" for i in range(50)])
+    figure = matched_area((own, other), (names, names), is_match)
+    assert area_under_curve(own, other) > 0.85
+    assert figure.low < 0.5 < figure.high
+
+
+def test_share_over_patients_is_wider_than_sites_would_tell():
+    hits = np.repeat([True, False], [50, 50])
+    figure = share_over_patients(hits, [f"p{i // 25}" for i in range(100)])
+    alone = share_of_count(50, 100)
+    assert (figure.value, figure.n) == (0.5, 100)
+    assert figure.high - figure.low > 2 * (alone.high - alone.low)
+
+
+@pytest.mark.parametrize("hit", [True, False])
+def test_share_of_all_or_none_is_bounded_by_the_patients(hit):
+    figure = share_over_patients(np.full(100, hit), [f"p{i // 25}" for i in range(100)])
+    bound = share_of_count(4 if hit else 0, 4)
+    assert (figure.value, figure.low, figure.high) == (float(hit), bound.low, bound.high)
+    assert share_over_patients(np.zeros(0, bool), []).value is None
+
+
+def test_a_higher_level_is_a_wider_interval():
+    assert share_of_count(0, 40, level=0.975).high == pytest.approx(1 - 0.0125 ** (1 / 40))

@@ -14,6 +14,7 @@ from verict.datasets.sites import (
     choose_negative_sites,
     clear_z_mm,
     describe_place,
+    find_masses,
     labels_near,
     site_rng,
     touch_up_slices,
@@ -111,6 +112,30 @@ def test_fewer_where_no_more_fit():
     assert len(choose_negative_sites(HU, MASK, SPACING, np.empty((0, 2)), site_rng(0, "1", 1), per_kind=3)) == 6
     with pytest.raises(UsageError, match="do not match"):
         choose_negative_sites(HU, MASK[:-1], SPACING, np.empty((0, 2)), site_rng(0, "1", 1))
+
+
+def draw_disc(hu: np.ndarray, row: int, column: int, radius_mm: float) -> None:
+    y, x = np.mgrid[: hu.shape[0], : hu.shape[1]]
+    hu[np.hypot((y - row) * SPACING[0], (x - column) * SPACING[1]) < radius_mm] = 30
+
+
+def test_masses_are_large_compact_and_within_the_lung():
+    hu, mask, _ = make_chest()  # its spots of 4 mm, chest wall and bone are none
+    assert find_masses(hu, mask, SPACING, np.empty((0, 2))) == ()
+    draw_disc(hu, 160, 95, 5.0)
+    draw_disc(hu, 120, 330, 9.0)
+    draw_disc(hu, 220, 330, 2.0)  # a vessel
+    hu[195:205, 230:430] = 30  # a long vessel of 8 mm
+    draw_disc(hu, 160, 27, 6.0)  # half in the chest wall
+    found = find_masses(hu, mask, SPACING, np.empty((0, 2)))
+    assert {site.kind for site in found} == {SiteKind.MASS}
+    centres = [(160, 95), (120, 330)]
+    assert len(found) == len(centres)
+    assert all(min(distance_mm(site, centre) for site in found) < 2 for centre in centres)
+    clear = find_masses(hu, mask, SPACING, np.array([[160 * SPACING[0], 95 * SPACING[1] + 47]]))
+    assert [distance_mm(site, centres[1]) < 2 for site in clear] == [True]
+    with pytest.raises(UsageError, match="do not match"):
+        find_masses(hu, mask[:-1], SPACING, np.empty((0, 2)))
 
 
 def make_lungs() -> np.ndarray:

@@ -36,7 +36,8 @@ MASS_HU = -400.0  # half way from lung (-850) to soft tissue (40): where a mass 
 MASS_RADIUS_MM = 3.0  # of the largest disc that fits; vessels of the outer lung are narrower
 MASS_APART_MM = 6.0  # of two centres closer than this only the one of the larger disc counts
 MASS_RING_MM = (2.0, 8.0)  # around that disc, beyond its edge: where a mass is surrounded by lung
-MASS_RING_SHARE = 0.5  # of the ring is parenchyma: not the hilum, the chest wall or a long vessel in the plane
+MASS_RING_SHARE = 0.5  # of the ring is parenchyma: not the hilum or the chest wall
+MASS_ELONGATION = 1.5  # at most, of what is bright within twice the disc's radius; a vessel in the plane has 1.8
 
 
 class SiteKind(StrEnum):
@@ -181,8 +182,9 @@ def find_masses(
     """Every untouched nodule, mass or structure that looks like one in this slice, at its centre.
 
     Bright (HU smoothed by 1 mm above -400), larger than the vessels of the outer lung (a disc of 6 mm fits),
-    compact and within the lung: at least half of the ring 2 to 8 mm beyond the largest disc that fits is
-    parenchyma. A large vessel cut across looks the same in one slice and is among them.
+    compact (within twice the radius of the largest disc that fits what is bright is at most 1.5 times as long as
+    wide, by its second moments) and within the lung (at least half of the ring 2 to 8 mm beyond that disc is
+    parenchyma). A large vessel cut across looks the same in one slice and is among them.
 
     Parameters are those of `choose_negative_sites`; sites lie at least 48 mm from each label, in order of rows.
 
@@ -204,22 +206,30 @@ def find_masses(
     points = points[np.argsort(-radius_mm[tuple(points.T)], kind="stable")]
     kept: list[np.ndarray] = []
     for point in points:
-        lone = all(np.hypot(*((point - other) * spacing)) >= MASS_APART_MM for other in kept)
-        if lone and _ring_share(parenchyma, spacing, point, float(radius_mm[tuple(point)])) >= MASS_RING_SHARE:
-            kept.append(point)
+        if all(np.hypot(*((point - other) * spacing)) >= MASS_APART_MM for other in kept):
+            radius = float(radius_mm[tuple(point)])
+            ring = parenchyma[_around(point, radius + MASS_RING_MM[0], radius + MASS_RING_MM[1], spacing, hu.shape)]
+            disc = _around(point, -1.0, 2 * radius, spacing, hu.shape)
+            if ring.mean() >= MASS_RING_SHARE and _elongation(disc, smooth[disc] > MASS_HU, spacing) <= MASS_ELONGATION:
+                kept.append(point)
     return tuple(Site(SiteKind.MASS, y, x) for y, x in sorted((int(y), int(x)) for y, x in kept))
 
 
-def _ring_share(region: np.ndarray, spacing: np.ndarray, point: np.ndarray, radius_mm: float) -> float:
-    """Share of the ring around a disc that lies in a region; what is beyond the image does not."""
-    inner, outer = (radius_mm + beyond for beyond in MASS_RING_MM)
-    reach = np.ceil(outer / spacing).astype(int)
+def _around(
+    point: np.ndarray, above_mm: float, up_to_mm: float, spacing: np.ndarray, shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the pixels so far from a point, those beyond the image at its border."""
+    reach = np.ceil(up_to_mm / spacing).astype(int)
     y, x = np.mgrid[-reach[0] : reach[0] + 1, -reach[1] : reach[1] + 1]
     distance = np.hypot(y * spacing[0], x * spacing[1])
-    ring = (distance > inner) & (distance <= outer)
-    y, x = y[ring] + point[0], x[ring] + point[1]
-    within = (y >= 0) & (y < region.shape[0]) & (x >= 0) & (x < region.shape[1])
-    return float(region[y[within], x[within]].sum() / max(ring.sum(), 1))
+    chosen = (distance > above_mm) & (distance <= up_to_mm)
+    return np.clip(y[chosen] + point[0], 0, shape[0] - 1), np.clip(x[chosen] + point[1], 0, shape[1] - 1)
+
+
+def _elongation(pixels: tuple[np.ndarray, np.ndarray], chosen: np.ndarray, spacing: np.ndarray) -> float:
+    """Length over width of those pixels that are chosen, by their second moments."""
+    least, most = np.linalg.eigvalsh(np.cov([axis[chosen] * step for axis, step in zip(pixels, spacing, strict=True)]))
+    return float(np.sqrt(most / max(least, 1e-9)))
 
 
 @dataclass(frozen=True)

@@ -112,8 +112,8 @@ def _area_of_labelled(comparison: Comparison, scores: Scores, seed: int) -> Figu
 
 def _ranks_agree(comparison: Comparison) -> bool:
     """Whether one threshold judges all these places, so that margins and raw scores rank alike."""
-    tables = (comparison.positives, comparison.negatives)
-    gaps = np.concatenate([(t.score - t.margin)[np.isfinite(t.margin)] for t in tables])
+    scored = [t[np.isfinite(t.margin)] for t in (comparison.positives, comparison.negatives)]
+    gaps = np.concatenate([t.score - t.margin for t in scored])
     return not len(gaps) or bool(np.ptp(gaps) < 1e-9)
 
 

@@ -82,10 +82,11 @@ def count_slice_marks(case: Case) -> np.ndarray:
 
 
 def operate_at(fields: Sequence[Field], allowed: Sequence[float]) -> list[Operating]:
-    """For each number of false marks allowed in all fields together: the lowest threshold that keeps to it.
+    """For each number of false marks allowed in all fields together: the threshold that keeps to it and hits most.
 
-    At every higher threshold it is kept to as well: a threshold so low that false marks flow together into few does
-    not count. Marks are grown from the highest cell down, so that nothing is labelled twice.
+    It is kept to at every higher threshold as well: a threshold so low that false marks flow together into few does
+    not count. Of thresholds that hit as many labels it is the highest. Marks are grown from the highest cell down, so
+    that nothing is labelled twice.
 
     Parameters
     ----------
@@ -97,7 +98,7 @@ def operate_at(fields: Sequence[Field], allowed: Sequence[float]) -> list[Operat
     Returns
     -------
     list of Operating
-        One for each of ``allowed``; threshold inf where not even the highest cells keep to it.
+        One for each of ``allowed``; threshold inf where none hits anything.
     """
     growth = _Growth(fields)
     states = [Operating(np.inf, 0, growth.hits)] * len(allowed)
@@ -108,7 +109,7 @@ def operate_at(fields: Sequence[Field], allowed: Sequence[float]) -> list[Operat
         now = Operating(float(margin), growth.false_marks, growth.hits)
         for i, limit in enumerate(allowed):
             is_open[i] = is_open[i] and now.false_marks <= limit
-            states[i] = now if is_open[i] else states[i]
+            states[i] = now if is_open[i] and now.hits.sum() > states[i].hits.sum() else states[i]
         if not any(is_open):
             break
     return states

@@ -96,6 +96,7 @@ def match_places(table: PlaceTable) -> Matching:
     positives = table.of(PlaceKind.FM)
     pool = table.of(PlaceKind.BRIGHT, PlaceKind.NODULE)
     pool = pool[np.isfinite(pool.diameter_mm) & np.isfinite(pool.ring_hu)]
+    pool = pool[np.lexsort((pool.centre_hu, pool.x_mm, pool.y_mm, pool.z, pool.patient))]  # whatever order cases have
     looks = [np.column_stack([np.log(t.diameter_mm), t.ring_hu, t.centre_hu]) / _CALIPERS for t in (positives, pool)]
     apart = np.abs(looks[0][:, None] - looks[1][None])  # (positives, pool, 3) in calipers
     within = (apart <= 1).all(axis=2)

@@ -1,0 +1,136 @@
+"""False marks and verdicts of authentic series, counted by hand; what a verdict is worth where forgeries are rare."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from detect.volumes import make_map
+from evaluation.cases import make_case
+from scipy import stats
+
+from verict.detect.result import Verdict
+from verict.evaluation.alarms import NO_AUTHENTIC, alarm_figures, judge_case
+from verict.evaluation.predictive import predictive_figures
+
+
+def hot(slices: int, *cells: tuple[int, int, int, float]) -> np.ndarray:
+    values = make_map(slices)
+    for z, row, column, score in cells:
+        values[z, row, column] = score
+    return values
+
+
+def judge(values, **changes):
+    return judge_case(make_case(values, **changes), "spectrum")
+
+
+RUN = dict(positions_mm=[0, 1, 2])
+COLUMN = [(z, 4, 4, 2.5) for z in range(3)]  # no mark on a slice by itself, decisive in a run
+
+
+def series():
+    """Six series of five patients: 3 + 1 + 1 + 1 + 2 + 1 slices."""
+    undefined = make_map(1)
+    undefined[:] = np.nan
+    return [
+        judge(hot(3, *COLUMN), patient="run", **RUN),
+        judge(hot(1, (0, 0, 0, 3.0), (0, 4, 4, 3.5)), patient="two marks"),
+        judge(hot(1, (0, 2, 2, 6.0)), patient="decisive"),
+        judge(make_map(1), patient="quiet"),
+        judge(hot(2, (1, 2, 2, 2.9)), patient="quiet", lung=[False, True]),
+        judge(undefined, patient="undefined"),
+    ]
+
+
+def test_authentic_figures_by_hand():
+    tree = alarm_figures([*series(), judge(hot(1, (0, 1, 1, 9.0)), labels=[("FB", 0, 1, 1)])], seed=0)
+    value = {key: leaf.figure.value for key, leaf in tree.items()}
+    assert value == {
+        "slices": 8,
+        "false_marks_per_slice": pytest.approx(3 / 8),
+        "series": 6,
+        "suspicious_series": 2,
+        "false_marks_per_scan": pytest.approx(4 / 6),
+        "marked_series": 3,
+    }
+    assert tree["slices"].about == {"scored": 8, "patients": 5}  # one without lung is scored, one with lung is not
+    assert tree["series"].about == {"patients": 5, "judged_as_volumes": 1}
+    called = tree["suspicious_series"]
+    low, high = stats.binomtest(2, 6).proportion_ci(0.95)
+    assert (called.figure.low, called.figure.high) == (pytest.approx(6 * low), pytest.approx(6 * high))
+    assert (called.about["patients_called"], called.about["judged_as_volumes_called"]) == (2, 1)
+
+
+def test_a_mark_outside_the_lung_is_a_false_mark_too():
+    (judged,) = [judge(hot(2, (0, 4, 4, 5.0)), lung=[False, True])]
+    assert judged.slice_marks.tolist() == [1, 0]
+
+
+def test_no_alarm_has_an_upper_bound():
+    quiet = [judge(make_map(2), patient=f"p{i}") for i in range(7)]
+    tree = alarm_figures(quiet, seed=0)
+    assert tree["suspicious_series"].figure.value == 0
+    assert tree["suspicious_series"].figure.high == pytest.approx(7 * 0.4096, abs=1e-3)
+    assert tree["false_marks_per_slice"].figure.high == pytest.approx(3.689 / 7, abs=1e-3)  # Poisson, over patients
+
+
+def test_each_series_is_judged_by_its_own_thresholds():
+    values = hot(1, (0, 2, 2, 4.0))
+    assert judge(values).slice_marks.tolist() == [1]
+    assert judge(values, mark=4.5).slice_marks.tolist() == [0]
+    assert judge(values, mark=4.5).verdict is Verdict.NO_EVIDENCE
+
+
+def test_without_authentic_scans_every_key_is_there_with_the_reason():
+    tampered = [judge(make_map(1), labels=[("FB", 0, 1, 1)])]
+    assert {leaf.reason for leaf in alarm_figures(tampered, seed=0).values()} == {NO_AUTHENTIC}
+    for leaves in predictive_figures(tampered).values():
+        assert leaves["ppv"].reason == leaves["npv"].reason == NO_AUTHENTIC
+    for leaves in predictive_figures(series()).values():
+        assert leaves["ppv"].reason == "no tampered series"
+
+
+def tampered(found: int, missed: int):
+    label = [("FB", 0, 4, 4)]
+    return [judge(hot(1, (0, 4, 4, 9.0)), labels=label, patient=f"f{i}") for i in range(found)] + [
+        judge(make_map(1), labels=label, patient=f"m{i}") for i in range(missed)
+    ]
+
+
+def authentic(alarmed: int, quiet: int):
+    return [judge(hot(1, (0, 4, 4, 9.0)), patient=f"a{i}") for i in range(alarmed)] + [
+        judge(make_map(1), patient=f"q{i}") for i in range(quiet)
+    ]
+
+
+def test_predictive_values_by_bayes():
+    """90 % found, 10 % false alarms: at 1 in 1,000 one suspicious series in 112 is tampered."""
+    leaves = predictive_figures([*tampered(9, 1), *authentic(2, 18)])["1/1000"]
+    assert leaves["ppv"].figure.value == pytest.approx(0.0009 / (0.0009 + 0.0999))
+    assert leaves["npv"].figure.value == pytest.approx(0.8991 / (0.8991 + 0.0001))
+    for leaf in leaves.values():
+        assert leaf.figure.low < leaf.figure.value < leaf.figure.high
+        assert (leaf.figure.n, leaf.negatives, leaf.reason) == (10, 20, "")
+
+
+def test_without_a_false_alarm_the_positive_value_is_bounded_only():
+    leaves = predictive_figures([*tampered(10, 0), *authentic(0, 20)])["1/100000"]
+    ppv = leaves["ppv"]
+    most, least_found = 1 - 0.0125 ** (1 / 20), 0.0125 ** (1 / 10)
+    assert ppv.figure.value is None
+    assert ppv.figure.low == pytest.approx(1e-5 * least_found / (1e-5 * least_found + (1 - 1e-5) * most))
+    assert ppv.figure.high == 1.0
+    assert "only a lower bound" in ppv.reason
+    assert leaves["npv"].figure.value == 1.0
+
+
+def test_series_of_one_patient_are_one_alarm():
+    same = [judge(hot(1, (0, 4, 4, 9.0)), patient="same") for _ in range(5)]
+    leaves = predictive_figures([*tampered(9, 1), *same, *authentic(0, 4)])["1/1000"]
+    assert leaves["ppv"].about["false_alarm_rate"] == pytest.approx(1 / 5)
+
+
+def test_a_series_with_real_cancers_only_is_not_tampered():
+    real = judge(hot(1, (0, 4, 4, 9.0)), labels=[("TM", 0, 4, 4)])
+    leaves = predictive_figures([real, *tampered(1, 1), *authentic(1, 1)])["1/1000"]
+    assert leaves["ppv"].figure.n == 2
