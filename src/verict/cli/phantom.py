@@ -42,7 +42,7 @@ _RANGES = {  # what scanners can be set to, generously; beyond it nothing means 
     "--dose": _Range(0.01, 100, "times a routine chest"),
     "--thickness": _Range(0.3, 15, "mm"),
     "--increment": _Range(0.2, 20, "mm"),
-    "--pixel": _Range(0.2, 4, "mm"),
+    "--pixel": _Range(0.2, 8, "mm"),
     "--size": _Range(64, 1024, "pixels"),
     "--slices": _Range(1, 2000, "slices"),
     "--nodules": _Range(0, 60, "nodules"),

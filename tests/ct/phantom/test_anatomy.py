@@ -110,8 +110,9 @@ def test_vessels_taper_and_come_near_every_place_of_the_lungs(patient: Anatomy) 
 
 
 def test_every_rib_and_vertebra_is_met_by_some_plane(patient: Anatomy) -> None:
-    slab = patient.draw_slab(np.arange(-100.0, 60.0, 4.0), SIZE, PIXEL_MM)
-    spine = [int(round((SIZE - 1) / 2 + float(patient.trunk.spine_y(z)) / PIXEL_MM)) for z in np.arange(-100.0, 60.0, 4.0)]
+    heights = np.arange(-100.0, 60.0, 4.0)
+    slab = patient.draw_slab(heights, SIZE, PIXEL_MM)
+    spine = np.rint((SIZE - 1) / 2 + patient.trunk.spine_y(heights) / PIXEL_MM).astype(int)
     body = np.array([np.median(one[y - 4 : y + 5, 124:132]) for one, y in zip(slab, spine, strict=True)])
     assert (body < 105).sum() >= 4  # discs between
     assert (body > 105).sum() >= 20  # the vertebrae
@@ -178,7 +179,7 @@ def test_a_texture_is_seamless_and_falls_with_frequency_as_asked() -> None:
 
 def test_a_tree_reaches_all_it_has_to_serve() -> None:
     rng = np.random.default_rng(2)
-    targets = rng.uniform(-40, 40, (500, 3)) + [0, 0, 60]
+    targets = rng.uniform(-40, 40, (500, 3)) + np.array([0, 0, 60])
     tree = grow_tree(np.zeros(3), targets, rng)
     assert tree.served[0] == 500
     assert (tree.served == 1).sum() == 500

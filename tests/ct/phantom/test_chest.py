@@ -66,7 +66,7 @@ def test_the_truth_can_be_written_down(chest: SimulatedChest) -> None:
     assert truth["metal"]
     for told, nodule in zip(truth["nodules"], chest.anatomy.nodules, strict=True):
         assert told["shape"] == "round"
-        assert told["touches"] is None
+        assert told["attachment"] == "free"
         assert told["diameter_mm"] == nodule.diameter_mm
         z, y, x = nodule.centre_zyx_mm
         assert told["centre_mm_lps"] == [x, y, z]

@@ -7,13 +7,14 @@ Coordinates are mm from the centre of the chest: z grows to the head, y to the b
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from verict.ct.phantom.bones import Bones, draw_bones
 from verict.ct.phantom.canvas import Canvas, make_raster
 from verict.ct.phantom.metal import Metal, draw_metal
-from verict.ct.phantom.nodules import Nodule, NoduleOrder, draw_nodules
+from verict.ct.phantom.nodules import Ground, Nodule, NoduleOrder, draw_nodules
 from verict.ct.phantom.organs import Mediastinum, draw_mediastinum, lung_depth, paint_abdomen
 from verict.ct.phantom.segments import Segments, join_segments
 from verict.ct.phantom.texture import Texture, make_texture
@@ -233,7 +234,7 @@ def draw_anatomy(
     points = _fill_lungs(trunk, mediastinum, rng)
     vessels, airways = _grow_lungs(points, trunk, rng)
     order = nodules if isinstance(nodules, NoduleOrder) else NoduleOrder(nodules)
-    found = draw_nodules(order, lambda p: lung_depth(trunk, mediastinum, p), points, vessels, rng)
+    found = draw_nodules(order, Ground(partial(lung_depth, trunk, mediastinum), points, vessels), rng)
     return Anatomy(
         trunk, mediastinum, bones, parenchyma, (grains[0], grains[1]), vessels, airways, found,
         _draw_specks(mediastinum, rng), draw_metal(rng, trunk, bones) if metal else None, float(rng.uniform(-45, -5)),

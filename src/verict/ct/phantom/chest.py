@@ -72,7 +72,7 @@ class SimulatedChest:
             "diameter_mm": nodule.diameter_mm,
             "hu": nodule.hu,
             "shape": str(nodule.shape),
-            "touches": None if nodule.attachment == "free" else str(nodule.attachment),
+            "attachment": str(nodule.attachment),
             "core_diameter_mm": nodule.core_mm or None,
             "core_hu": nodule.core_hu if nodule.core_mm else None,
             "centre_voxel_zyx": list(self.to_voxel(nodule)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -54,7 +54,7 @@ class Nodule:
     hu
         Of its filling; ground glass lets the lung's own texture through.
     shape, attachment
-        As drawn.
+        What it looks like, and what it was put against; a free one may still meet a small vessel.
     core_mm, core_hu
         Diameter and density of the solid core of a part-solid nodule, else 0.
     lobes
@@ -149,24 +149,27 @@ class NoduleOrder:
     reach_mm: float = math.inf
 
 
-def draw_nodules(
-    order: NoduleOrder, lung_depth: Callable[[np.ndarray], np.ndarray], points: np.ndarray, vessels: Segments,
-    rng: np.random.Generator,
-) -> tuple[Nodule, ...]:
-    """Random nodules inside the lungs, apart from each other.
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """Where nodules may lie.
 
     Parameters
     ----------
-    order
-        What to draw.
     lung_depth
-        Depth inside the lungs of (n, 3) points, mm.
+        Gives the depth inside the lungs of (n, 3) points, mm.
     points
         (n, 3) places inside the lungs to choose from, mm (z, y, x).
     vessels
         Vessels that nodules may touch.
-    rng
-        Decides all else.
+    """
+
+    lung_depth: Callable[[np.ndarray], np.ndarray]
+    points: np.ndarray
+    vessels: Segments
+
+
+def draw_nodules(order: NoduleOrder, ground: Ground, rng: np.random.Generator) -> tuple[Nodule, ...]:
+    """Random nodules inside the lungs, apart from each other.
 
     Raises
     ------
@@ -176,12 +179,16 @@ def draw_nodules(
     low, high = order.diameter_mm
     placed: list[tuple[np.ndarray, float]] = []
     done: list[Nodule] = []
+    points = ground.points
     inside = (points[:, 0] > order.z_mm[0]) & (points[:, 0] < order.z_mm[1])
-    points = points[inside & (np.abs(points[:, 1:]).max(axis=1, initial=0) < order.reach_mm)]
+    ground = replace(ground, points=points[inside & (np.abs(points[:, 1:]).max(axis=1, initial=0) < order.reach_mm)])
     sizes = np.sort(np.exp(rng.uniform(np.log(low), np.log(high), order.count)))[::-1]  # small ones are more frequent
     for size in sizes:
         attachment = Attachment(_choose(order.attachments, _TOUCHING, rng))
-        centre = _find_place(size / 2, attachment, lung_depth, points, placed, vessels, rng)
+        centre = _find_place(size / 2, attachment, ground, placed, rng)
+        if centre is None and attachment is not Attachment.FREE and Attachment.FREE in order.attachments:
+            attachment = Attachment.FREE
+            centre = _find_place(size / 2, attachment, ground, placed, rng)
         if centre is None:
             raise InputError(
                 "the lungs do not hold so many nodules", found=order.count, expected=f"at most {len(done)} here",
@@ -196,29 +203,30 @@ def draw_nodules(
 
 
 def _find_place(
-    radius: float, attachment: Attachment, lung_depth: Callable[[np.ndarray], np.ndarray], points: np.ndarray,
-    placed: list[tuple[np.ndarray, float]], vessels: Segments, rng: np.random.Generator,
+    radius: float, attachment: Attachment, ground: Ground, placed: list[tuple[np.ndarray, float]],
+    rng: np.random.Generator,
 ) -> np.ndarray | None:
     """A centre at the right depth and far from the others, (3,) mm; None where none was found."""
-    if not len(points):
+    if not len(ground.points):
         return None
-    places = points[rng.integers(len(points), size=TRIES)]
+    places, vessels = ground.points[rng.integers(len(ground.points), size=TRIES)], ground.vessels
     if attachment is Attachment.VESSEL:
         wide = np.flatnonzero((vessels.radius > 0.9) & (vessels.radius < 3.0))
-        nearest = wide[((vessels.start[wide, None] - places[None, :80]) ** 2).sum(axis=2).argmin(axis=0)]
+        low, high = ground.points.min(axis=0), ground.points.max(axis=0)
+        wide = wide[((vessels.start[wide] > low) & (vessels.start[wide] < high)).all(axis=1)]
+        if not wide.size:
+            return None
+        nearest = wide[rng.integers(len(wide), size=TRIES)]
         aside = rng.standard_normal((len(nearest), 3))
         aside /= np.linalg.norm(aside, axis=1, keepdims=True)
-        places = vessels.start[nearest] + aside * (0.9 * radius + vessels.radius[nearest, None])
-    depth = lung_depth(places)
+        places = np.clip(vessels.start[nearest] + aside * (0.9 * radius + vessels.radius[nearest, None]), low, high)
+    depth = ground.lung_depth(places)
     least, most = (0.75 * radius, radius) if attachment is Attachment.WALL else (radius + 2, 400.0)
     fits = (depth > least) & (depth < most)
     for other, wide_mm in placed:
         fits &= np.linalg.norm(places - other, axis=1) > radius + wide_mm + APART_MM
     some = np.flatnonzero(fits)
-    if some.size:
-        return places[some[0]].astype(float)
-    free = Attachment.FREE
-    return None if attachment is free else _find_place(radius, free, lung_depth, points, placed, vessels, rng)
+    return places[some[0]].astype(float) if some.size else None
 
 
 def _choose(some: tuple[str, ...], weights: dict[str, float], rng: np.random.Generator) -> str:

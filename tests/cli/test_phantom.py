@@ -1,0 +1,181 @@
+"""`verict phantom`: what it writes, what it refuses, and that nothing half-written stays."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from typer.testing import CliRunner
+
+from verict.cli import phantom
+from verict.cli.main import app
+from verict.ct.discover import find_series
+from verict.ct.lungs import find_lungs
+from verict.ct.read import read_series
+from verict.errors import OutputError
+
+SMALL = ["--size", "128", "--slices", "30", "--thickness", "4", "--seed", "7", "--nodules", "2"]
+TINY = ["--size", "64", "--slices", "2", "--nodules", "0"]
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(app, ["phantom", *map(str, arguments)])
+
+
+def read_truth(folder: Path) -> dict:
+    return json.loads((folder / phantom.TRUTH_FILE).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("phantom") / "0815"
+    done = run(out, *SMALL, "--kernel", "Lung", "--increment", "3", "--metal", "--beam-hardening", "--dose", "0.5")
+    assert done.exit_code == 0, done.output
+    assert "30 slices, 2 nodules" in done.stdout
+    return out
+
+
+def test_the_series_can_be_read_and_has_lungs(made: Path) -> None:
+    volume = read_series(find_series(made).series[0])
+    assert volume.hu.shape == (30, 128, 128)
+    np.testing.assert_allclose(volume.spacing_mm, (3.0, 370 / 128, 370 / 128), atol=1e-4)
+    assert find_lungs(volume).found.mean() > 0.9
+    assert {h.ConvolutionKernel for h in volume.headers} == {"LUNG"}
+    assert {float(h.SliceThickness) for h in volume.headers} == {4.0}
+    assert {h.QualityControlSubject for h in volume.headers} == {"YES"}
+
+
+def test_the_truth_says_everything_and_the_table_the_same(made: Path) -> None:
+    truth = read_truth(made)
+    assert (truth["seed"], truth["kernel"], truth["shape_zyx"]) == (7, "lung", [30, 128, 128])
+    assert truth["protocol"]["dose"] == 0.5
+    assert truth["protocol"]["beam_hardening"] is True
+    assert truth["metal"] in ("pacemaker", "sternal wires", "spine screws")
+    volume = read_series(find_series(made).series[0])
+    with (made / phantom.LABEL_FILE).open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(truth["nodules"]) == 2
+    for row, nodule in zip(rows, truth["nodules"], strict=True):
+        z, y, x = nodule["centre_voxel_zyx"]
+        assert (row["type"], row["uuid"]) == ("TM", "0815")
+        assert [int(row[c]) for c in ("slice", "y", "x")] == [round(z) + 1, round(y), round(x)]
+        assert volume.headers[round(z)].InstanceNumber == int(row["slice"])
+        np.testing.assert_allclose(volume.to_patient_mm(z, y, x), nodule["centre_mm_lps"], atol=1e-3)
+        assert nodule["diameter_mm"] > 0
+
+
+def test_same_options_same_files(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        assert run(tmp_path / name, *TINY, "--seed", 3).exit_code == 0
+    assert run(tmp_path / "c", *TINY, "--seed", 4).exit_code == 0
+    a, b, c = ([(tmp_path / n / f"{i:04d}.dcm").read_bytes() for i in (1, 2)] for n in "abc")
+    assert a == b
+    assert not set(a) & set(c)
+    assert (tmp_path / "a" / phantom.TRUTH_FILE).read_text() == (tmp_path / "b" / phantom.TRUTH_FILE).read_text()
+
+
+def test_scan_runs_through(made: Path) -> None:
+    done = CliRunner().invoke(app, ["scan", str(made), "--json", "-"])
+    assert done.exit_code in (0, 10, 11), done.output
+    (series,) = json.loads(done.stdout)["series"]
+    assert series["slice_count"] == 30
+
+
+def test_dciodvfy_finds_no_error(made: Path, dcmtk) -> None:
+    for file in sorted(made.glob("*.dcm"))[::9]:
+        done = subprocess.run([dcmtk("dciodvfy"), file], capture_output=True, text=True, check=False)
+        assert [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")] == []
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--kernel", "lumg", ("no such kernel", "lumg", "did you mean lung?")),
+        ("--dose", "-1", ("--dose", "-1", "0.01 to 100")),
+        ("--dose", "nan", ("--dose", "nan")),
+        ("--dose", "inf", ("--dose", "inf")),
+        ("--slices", "0", ("--slices", "1 to 2000")),
+        ("--thickness", "80", ("--thickness", "80", "0.3 to 15 mm")),
+        ("--increment", "0", ("--increment",)),
+        ("--pixel", "0", ("--pixel", "mm")),
+        ("--size", "0", ("--size", "64 to 1024 pixels")),
+        ("--nodules", "-2", ("--nodules", "-2")),
+        ("--seed", "-1", ("--seed", "-1")),
+    ],
+)
+def test_a_bad_option_ends_with_two_and_one_line(
+    tmp_path: Path, option: str, value: str, words: tuple[str, ...]
+) -> None:
+    done = run(tmp_path / "out", f"{option}={value}")
+    assert done.exit_code == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    for word in words:
+        assert word in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_use_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phantom, "simulate_chest", lambda *a, **k: pytest.fail("worked in vain"))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "scan.dcm").write_text("x")
+    (tmp_path / "file").write_text("x")
+    for name in ("mine", "file"):
+        done = run(tmp_path / name)
+        assert done.exit_code == 2
+        assert "not an empty folder" in done.stderr
+    assert (tmp_path / "mine" / "scan.dcm").read_text() == "x"
+
+
+def test_an_empty_folder_and_new_parents_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for out in (tmp_path / "empty", tmp_path / "new" / "deep"):
+        assert run(out, *TINY).exit_code == 0
+        assert sorted(p.name for p in out.iterdir()) == ["0001.dcm", "0002.dcm", "labels.csv", "phantom.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "new"]
+
+
+def test_more_nodules_than_fit_end_with_one(tmp_path: Path) -> None:
+    done = run(tmp_path / "out", "--size", 64, "--slices", 2, "--nodules", 5)
+    assert done.exit_code == 1
+    assert "do not hold so many nodules" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "word"),
+    [(KeyboardInterrupt(), 130, "interrupted"), (OSError(28, "No space left on device"), 2, "No space left")],
+)
+def test_nothing_half_written_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, word: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(phantom, "write_text", fail)
+    done = run(tmp_path / "out", *TINY)
+    assert done.exit_code == code
+    assert word in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OutputError("cannot write: disk full", file="x")
+
+    monkeypatch.setattr(phantom, "write_chest", fail)
+    done = run(tmp_path / "out", *TINY)
+    assert done.exit_code == 2
+    assert "disk full" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_name_nobody(made: Path) -> None:
+    ds = pydicom.dcmread(next(iter(sorted(made.glob("*.dcm")))), stop_before_pixels=True)
+    assert str(ds.PatientName) == "PHANTOM^NOBODY"
+    assert ds.PatientID == "PHANTOM-7"
+    assert ds.PatientBirthDate == ""
