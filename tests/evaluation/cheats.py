@@ -195,6 +195,13 @@ class Noise(Detector):
         return map_at(volume, {}, seed=int(hash_of(volume.hu)[:8], 16))
 
 
+class Flood(Detector):
+    """Everything, everywhere in the lungs."""
+
+    def score(self, volume: CTVolume, lungs: LungRegion) -> ScoreMap:
+        return map_of(np.ones(volume.hu.shape), lungs.mask)
+
+
 class Leaky(Detector):
     """Anything, but higher where the pixels are as large as in the labelled collection."""
 

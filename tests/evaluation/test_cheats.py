@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 from evaluation.cheats import (
     Brightness,
+    Flood,
     HeaderReader,
     Honest,
     Leaky,
@@ -105,6 +106,15 @@ def test_noise_is_chance(labelled, authentic):
     evaluation = judge(Noise(), [*labelled, *authentic], probe=False)
     assert "chance" in codes(evaluation)
     assert abs(area(evaluation, "pooled") - 0.5) < 0.15
+
+
+def test_marking_everything_finds_everything_and_is_worth_nothing(labelled, authentic):
+    evaluation = judge(Flood(), [*labelled, *authentic], probe=False)
+    assert evaluation.figures["frozen"]["pooled"].figure.value == 1
+    assert evaluation.figures["frozen"]["false_positive_rate_parenchyma"].figure.value == 1
+    assert [evaluation.figures["froc"][rate].figure.value for rate in ("0.02", "0.1", "0.5")] == [0, 0, 0]
+    assert "chance" in codes(evaluation)
+    assert area(evaluation, "pooled") == 0.5
 
 
 def test_a_detector_that_knows_the_collection_leaks(labelled):

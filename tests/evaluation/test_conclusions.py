@@ -187,4 +187,9 @@ def test_the_gravest_come_first(good):
 
 def test_missing_figures_give_no_conclusion(good):
     figures = {"auc": {"pooled": Measured.missing("none")}, "authentic": {}}
-    assert said(Evaluation("detector", figures), good) == {}
+    assert said(Evaluation("detector", figures, probes=make_evaluation().probes), good) == {}
+
+
+def test_without_probes_it_is_said_what_goes_unnoticed(good):
+    evaluation = make_evaluation()
+    assert said(Evaluation("detector", evaluation.figures), good) == {"not_probed": False}

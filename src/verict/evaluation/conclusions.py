@@ -10,6 +10,7 @@ Grave ones void the figures: whoever quotes them quotes a leak.
 ``no_better_than_brightness``  blurred HU tells painted from untouched places as well; grave where no kind does better
 ``chance``                 painted places do not score above untouched ones
 ``too_few``                few places or patients
+``not_probed``             the labelled slices were not shown in another guise
 ``false_alarm_bound``      no authentic series was called suspicious: what that bounds
 =========================  ==========================================================================================
 """
@@ -56,6 +57,7 @@ def conclude(evaluation: Evaluation, cases: Sequence[Case], *, seed: int = 0) ->
         *_brightness(tabulate_places(cases), seed),
         *_chance(evaluation.figures),
         *_too_few(cases),
+        *_not_probed(evaluation.probes),
         *_false_alarm_bound(evaluation.figures),
     ]
     return tuple(sorted(found, key=lambda c: not c.grave))
@@ -150,6 +152,12 @@ def _too_few(cases: Sequence[Case]) -> Iterator[Conclusion]:
         if len(owners) < FEW_PLACES or len(set(owners)) < FEW_PATIENTS:
             text = f"Only {say_count(len(owners), 'place')} of {say_count(len(set(owners)), 'patient')} "
             yield Conclusion("too_few", f"{text}for {words}: their figures say little.")
+
+
+def _not_probed(probes: Tree) -> Iterator[Conclusion]:
+    if find_figure(probes, str(Guise.MIRRORED), "auc_lost") is None:
+        text = "The labelled slices were not shown again in another guise: a detector that knows them by heart, or "
+        yield Conclusion("not_probed", text + "reads the answer in the headers, would go unnoticed.")
 
 
 def _false_alarm_bound(figures: Tree) -> Iterator[Conclusion]:
