@@ -156,6 +156,18 @@ def test_in_a_source_leak_each_patient_counts_the_same():
     assert leak_figures(table, seed=0)["auc_negatives"].figure.value == pytest.approx(0.5)
 
 
+def test_who_tells_collections_apart_is_worth_nothing_within_one():
+    """Labelled places score above authentic ones, and painted ones like the others of their scan."""
+    table = make_table("nothing", labelled=200, counts={"FM": 10, "bright": 250})
+    table.margin[:] = table.is_labelled
+    table.score[:] = table.is_labelled
+    leaves = measure(table)
+    assert leaves["auc.fm_dense"].figure.value > 0.55
+    assert leaves["auc.fm_dense_labelled"].figure.value == 0.5
+    assert leaves["auc.fm_dense"].about["share_from_labelled"] < 0.99
+    assert leaves["auc.fm_dense_labelled"].about["share_from_labelled"] == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("missing", list(KINDS))
 def test_what_cannot_be_given_has_its_reason(missing):
     leaves = measure(make_table("chance", counts={k: n for k, n in KINDS.items() if k != missing}))

@@ -42,6 +42,8 @@ def compare_kinds(table: PlaceTable, matching: Matching) -> dict[str, Comparison
     """The comparisons, by the keys of ``auc``.
 
     ``fb_parenchyma``: FB against parenchyma of the labelled slices. ``fm_dense``: FM against their matches.
+    ``fm_dense_labelled``: the same with those matches only that are of labelled slices too: a detector that merely
+    tells the two collections apart is worth something against the others, and nothing against these.
     ``fm_bright``: FM against every bright place of the labelled slices, which brightness alone tells apart.
     ``pooled``: FB and FM against all parenchyma and bright places of the labelled slices, unmatched as well.
     """
@@ -53,17 +55,15 @@ def compare_kinds(table: PlaceTable, matching: Matching) -> dict[str, Comparison
         reason = "" if len(positives) and len(negatives) else f"no {what}"
         return Comparison(positives, negatives, np.ones(len(negatives)), reason=reason)
 
-    fits = not matching.reason
+    def matched(own: Matching) -> Comparison:
+        weights = np.ones(len(own.negatives)) if own.reason else own.weights()
+        return Comparison(own.positives[own.matched], own.negatives, weights, own, own.reason)
+
     return {
         "pooled": plain(table.of(*PAINTED), both, "painted place" if not len(fb) + len(fm) else "untouched place"),
         "fb_parenchyma": plain(fb, lung, "FB label" if not len(fb) else "parenchyma to compare FB with"),
-        "fm_dense": Comparison(
-            matching.positives[matching.matched],
-            matching.negatives,
-            matching.weights() if fits else np.ones(len(matching.negatives)),
-            matching,
-            matching.reason,
-        ),
+        "fm_dense": matched(matching),
+        "fm_dense_labelled": matched(matching.of_labelled()),
         "fm_bright": plain(fm, bright, "FM label" if not len(fm) else "bright place to compare FM with"),
     }
 
@@ -87,7 +87,6 @@ def area(comparison: Comparison, scores: Scores, *, seed: int) -> Measured:
         about["of_raw_scores"] = _area(comparison, lambda table: table.score, seed).value
     if comparison.matching is not None:
         about |= comparison.matching.balance() if scores is detector_margin else {}
-        about["of_labelled_matches"] = _area_of_labelled(comparison, scores, seed).value
     return Measured(_area(comparison, scores, seed), len(comparison.negatives), about)
 
 
@@ -99,15 +98,6 @@ def _area(comparison: Comparison, scores: Scores, seed: int) -> Figure:
     is_positive = np.arange(len(own) + len(other)) < len(own)
     patients = np.concatenate([own.patient, other.patient])
     return area_over_patients(np.concatenate([scores(own), scores(other)]), is_positive, patients, seed=seed)
-
-
-def _area_of_labelled(comparison: Comparison, scores: Scores, seed: int) -> Figure:
-    """The same with matches of the labelled slices only, so that no difference of source can help."""
-    own, other, matching = comparison.positives, comparison.negatives, comparison.matching
-    if matching is None:
-        return Figure(None, None, None, 0)
-    is_match = matching.is_match[matching.matched] & other.is_labelled
-    return matched_area((scores(own), scores(other)), (own.patient, other.patient), is_match, seed=seed)
 
 
 def _ranks_agree(comparison: Comparison) -> bool:

@@ -54,9 +54,14 @@ class Matching:
         if matched >= FEWEST_SITES and 2 * matched >= sites:
             return ""
         return (
-            f"only {matched} of {sites} FM sites have {SMALLEST_SET} untouched structures of their diameter and ring "
-            "HU to be compared with; see their sensitivity at the frozen threshold"
+            f"only {matched} of {sites} FM sites have enough untouched structures of their diameter and ring HU to be "
+            "compared with; see their sensitivity at the frozen threshold"
         )
+
+    def of_labelled(self) -> Matching:
+        """The same sets without what is of authentic scans, however few are left in each."""
+        own = np.flatnonzero(self.negatives.is_labelled & self.is_match.any(axis=0))
+        return Matching(self.positives, self.negatives[own], self.is_match[:, own], self.within_caliper)
 
     def weights(self) -> np.ndarray:
         """(negatives,) what each counts, sum 1: each matched site's set counts the same."""
