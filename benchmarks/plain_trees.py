@@ -87,14 +87,16 @@ class PlainTreesScorer:
     trees: ExtraTreesClassifier
 
     def score(self, volume: CTVolume, lungs: LungRegion) -> ScoreMap:
-        """Score every window centred in the lungs."""
+        """Score every window centred in the lungs, all slices in one call: a call to 800 trees costs as much again."""
         shape = grid_shape(volume.hu.shape[1:])
         values = np.full((volume.slice_count, *shape), np.nan, np.float32)
-        for z in np.flatnonzero(lungs.found):
-            windows = self.learner.windows_of(volume.hu[z], lungs.mask[z])
-            if len(windows.features):
-                rows, columns = (windows.centres - ORIGIN_PX).T // STRIDE_PX
-                values[z, rows, columns] = self.trees.predict_proba(windows.relative(windows.features))[:, 1]
+        found = [(z, self.learner.windows_of(volume.hu[z], lungs.mask[z])) for z in np.flatnonzero(lungs.found)]
+        found = [(z, windows) for z, windows in found if len(windows.features)]
+        if found:
+            features = np.concatenate([windows.relative(windows.features) for _, windows in found])
+            z = np.concatenate([np.full(len(windows.centres), z) for z, windows in found])
+            rows, columns = (np.concatenate([w.centres for _, w in found]) - ORIGIN_PX).T // STRIDE_PX
+            values[z, rows, columns] = self.trees.predict_proba(features)[:, 1]
         return ScoreMap(values, STRIDE_PX, ORIGIN_PX)
 
 

@@ -1,6 +1,6 @@
 """The spectrum detector and the plain trees under one protocol, with brightness alone beside them, as Markdown.
 
-Run from the project folder; about ten minutes on two cores. Both are judged out of fold: the spectrum detector by its
+Run from the project folder; a few minutes on two cores. Both are judged out of fold: the spectrum detector by its
 shipped fold models, the trees by cross-fitting with the same rule (`verict.evaluation.learners.cross_fit`).
 
     python benchmarks/ruler.py ../shared/data --write docs/evaluation.md
@@ -57,7 +57,11 @@ def tabulate(spectrum: Evaluation, trees: Evaluation) -> str:
         cells = [_say(spectrum, *path), _say(trees, *path), _say(spectrum, CONTENT, *path)]
         lines.append(f"| {words} | {' | '.join(cells)} |")
     for evaluation in (spectrum, trees):
-        said = [f"- {'**grave** ' if c.grave else ''}`{c.code}`: {c.text}" for c in evaluation.conclusions]
+        said = [
+            f"- {'**grave** ' if c.grave else ''}`{c.code}`: {c.text}"
+            for c in evaluation.conclusions
+            if c.code != "not_probed"  # whatever is cross-fitted cannot know the slices it is judged on
+        ]
         lines += ["", f"Of {evaluation.detector}:", "", *(said or ["- nothing"])]
     return "\n".join(lines)
 
@@ -80,6 +84,8 @@ def _say(evaluation: Evaluation, *path: str) -> str:
     if measured is None:
         return ""
     figure = measured.figure
+    if path[-1] == "suspicious_series":
+        return f"{figure.value:.0f} ({figure.low:.1f} to {figure.high:.1f}) of {figure.n}"
     interval = "" if figure.low is None else f" ({figure.low:.3f} to {figure.high:.3f})"
     return f"{figure.value:.3f}{interval}, n {figure.n}"
 
