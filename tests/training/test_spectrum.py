@@ -17,13 +17,15 @@ from verict.datasets.scans import Scan, identify_patient, identify_slice
 from verict.datasets.splits import Scanner
 from verict.detect.model import load_folds, load_model
 from verict.detect.spectrum import score_slice
-from verict.detect.spectrum_features import FEATURE_COUNT, slice_features
-from verict.errors import DatasetError
+from verict.detect.spectrum_features import FEATURE_COUNT, grid_shape, slice_features
+from verict.errors import DatasetError, UsageError
 from verict.provenance import sha256_of
+from verict.training import phantoms
 from verict.training import spectrum as training
 from verict.training.network import NetworkRecipe
 from verict.training.samples import CLEAN_MM, Place, Sample, load_scans, untouched_and_labelled
 from verict.training.spectrum import SpectrumRecipe, cross_fit, draw_windows, fold_of_samples, score_sample
+from verict.training.thresholds import assemble_maps
 
 RECIPE = SpectrumRecipe()
 SMALL = SpectrumRecipe(
@@ -317,3 +319,35 @@ def test_the_card_lists_every_patient_and_slice_that_was_learnt_from(trained, st
     learnt = {identify_slice(s.volume.hu[z]): fold[s.patient] for s in scans for z in np.flatnonzero(s.lungs.found)}
     assert seen["slices"] == learnt
     assert not any(s.patient in json.dumps(seen) for s in scans)
+
+
+@pytest.fixture(scope="module")
+def trained_on_phantoms(tmp_path_factory) -> Trained:
+    with pytest.MonkeyPatch.context() as patch:  # fewer slices than for the shipped model, to be quick
+        patch.setattr(phantoms, "SPREAD", (2, 60.0))
+        patch.setattr(phantoms, "CONTIGUOUS", 3)
+        recipe = replace(SMALL, simulated_only=True, phantoms=6)
+        return train(Path("nowhere"), tmp_path_factory.mktemp("simulated"), recipe)
+
+
+def test_a_model_can_be_fitted_on_simulated_chests_alone(trained_on_phantoms):
+    card, out = trained_on_phantoms.card, trained_on_phantoms.out
+    assert set(card["training"]["data"]) == {"authentic", "forged", "varied"}
+    assert card["training"]["data"]["authentic"]["patients"] == 6
+    assert load_model("spectrum", out).calibration == card["calibration"]
+    assert len(load_folds("spectrum", out)) == SMALL.folds
+    assert not (out / "real_fakes_ledger.csv").exists()  # nobody looked at a real fake
+    assert "evidence" not in card
+
+
+def test_simulated_chests_take_no_part_in_what_real_scans_decide():
+    scans = [make_scan("real", Scanner("ge", "x")), make_scan("simulated", Scanner("simulated", "1"), folder="phantom")]
+    samples = [make_sample(s.patient, s.scanner, folder=s.folder) for s in scans]
+    maps = {0: np.zeros(grid_shape(64, 64)), 1: np.ones(grid_shape(64, 64))}
+    assert [w.patient for w in assemble_maps(scans, samples, maps)] == ["real"]
+    assert [w.patient for w in assemble_maps(scans[1:], samples, maps)] == ["simulated"]
+
+
+def test_too_few_simulated_chests_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="too few"):
+        training.train_spectrum(tmp_path, tmp_path / "out", replace(SMALL, simulated_only=True, phantoms=3), silent)

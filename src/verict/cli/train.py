@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -22,23 +23,32 @@ def train() -> None:
 
 @app.command("spectrum")
 def spectrum(
-    data: Annotated[Path, typer.Option(help="Folder with authentic/ and ctgan/.")],
+    data: Annotated[Path, typer.Option(help="Folder with authentic/ and ctgan/; not read with --simulated-only.")],
     out: Annotated[Path, typer.Option(help="Where spectrum.onnx and spectrum.json go.")] = Path("spectrum-model"),
     ledger: Annotated[
         Path | None, typer.Option(help="CSV that gets a line for each look at the real fakes; beside the weights.")
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same weights.")] = 7,
+    phantoms: Annotated[
+        int | None, typer.Option(min=0, help="How many simulated chests are learnt from too; as shipped by default.")
+    ] = None,
+    simulated_only: Annotated[
+        bool, typer.Option("--simulated-only", help="Learn from simulated chests and simulated forgeries alone.")
+    ] = False,
 ) -> None:
     """Fit the spectrum detector and print what it is worth on patients and scanners it never saw."""
     try:
         from verict.training.spectrum import SpectrumRecipe, train_spectrum
 
+        recipe = SpectrumRecipe(seed=seed, simulated_only=simulated_only)
+        if phantoms is not None:
+            recipe = replace(recipe, phantoms=phantoms)
         with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("training")
             card = train_spectrum(
                 data,
                 out,
-                SpectrumRecipe(seed=seed),
+                recipe,
                 lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
                 ledger=ledger,
             )

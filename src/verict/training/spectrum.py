@@ -18,6 +18,7 @@ import numpy as np
 from verict.datasets.scans import Progress, Scan, Source
 from verict.datasets.splits import grouped_folds, unseen_by
 from verict.detect.spectrum import smooth_map
+from verict.errors import UsageError
 from verict.evaluation import ledger as real_fakes
 from verict.evaluation.case import Case, PlaceKind
 from verict.evaluation.places import tabulate_places
@@ -100,9 +101,19 @@ def train_spectrum(
     ------
     DatasetError
         If ``data`` does not hold the authentic scans and the real fakes.
+    UsageError
+        If there is too little to learn from.
     MissingExtraError
         If scikit-learn or onnx is missing.
     """
+    if recipe.simulated_only and recipe.phantoms < 2 * recipe.folds:
+        raise UsageError(
+            "too few simulated chests to learn from alone",
+            found=recipe.phantoms,
+            expected=f"{2 * recipe.folds} or more",
+        )
+    if ledger is not None:
+        real_fakes.check_ledger(ledger)
     scans = [] if recipe.simulated_only else load_scans(data, progress)
     scans += simulate_scans(recipe.phantoms, recipe.seed, progress)
     samples = untouched_and_labelled(scans, recipe.seed, progress)
