@@ -9,7 +9,7 @@ from evaluation.cases import make_case
 from scipy import stats
 
 from verict.detect.result import Verdict
-from verict.evaluation.alarms import NO_AUTHENTIC, alarm_figures, judge_case
+from verict.evaluation.alarms import NO_AUTHENTIC, NONE_SCORED, alarm_figures, judge_case
 from verict.evaluation.predictive import predictive_figures
 
 
@@ -50,14 +50,16 @@ def test_authentic_figures_by_hand():
         "false_marks_per_slice": pytest.approx(3 / 8),
         "series": 6,
         "suspicious_series": 2,
-        "false_marks_per_scan": pytest.approx(4 / 6),
+        "false_marks_per_scan": pytest.approx(4 / 5),  # the undefined one is left out
         "marked_series": 3,
     }
     assert tree["slices"].about == {"scored": 8, "patients": 5}  # one without lung is scored, one with lung is not
-    assert tree["series"].about == {"patients": 5, "judged_as_volumes": 1}
+    assert tree["series"].about == {"scored": 5, "patients": 5, "judged_as_volumes": 1}
     called = tree["suspicious_series"]
-    low, high = stats.binomtest(2, 6).proportion_ci(0.95)
-    assert (called.figure.low, called.figure.high) == (pytest.approx(6 * low), pytest.approx(6 * high))
+    low, high = stats.binomtest(2, 5).proportion_ci(0.95)
+    assert (called.figure.low, called.figure.high, called.figure.n) == (
+        pytest.approx(5 * low), pytest.approx(5 * high), 5
+    )
     assert (called.about["patients_called"], called.about["judged_as_volumes_called"]) == (2, 1)
 
 
@@ -88,6 +90,18 @@ def test_without_authentic_scans_every_key_is_there_with_the_reason():
         assert leaves["ppv"].reason == leaves["npv"].reason == NO_AUTHENTIC
     for leaves in predictive_figures(series()).values():
         assert leaves["ppv"].reason == "no tampered series"
+
+
+def test_what_could_not_be_scored_proves_nothing():
+    undefined = make_map(1)
+    undefined[:] = np.nan
+    silent = [judge(undefined, patient=f"p{i}") for i in range(9)]
+    tree = alarm_figures(silent, seed=0)
+    assert tree["series"].figure.value == 9
+    assert tree["suspicious_series"].reason == tree["false_marks_per_scan"].reason == NONE_SCORED
+    assert predictive_figures([*tampered(1, 0), *silent])["1/1000"]["ppv"].reason == NONE_SCORED
+    most = predictive_figures([*tampered(1, 0), *silent, *authentic(0, 4)])["1/1000"]["ppv"]
+    assert (most.negatives, most.about["false_alarm_rate_high"]) == (4, pytest.approx(1 - 0.0125 ** (1 / 4)))
 
 
 def tampered(found: int, missed: int):

@@ -17,6 +17,7 @@ from verict.evaluation.result import Measured, Tree
 from verict.statistics import Figure, rate_per_unit, share_of_count
 
 NO_AUTHENTIC = "no authentic scans were given"
+NONE_SCORED = "no authentic series could be scored"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,11 @@ class Judged:
     def patient(self) -> str:
         """Whose series it is."""
         return self.case.subject.patient
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether the detector said anything of any slice."""
+        return self.scored_slices > 0
 
     @property
     def is_suspicious(self) -> bool:
@@ -69,13 +75,15 @@ def alarm_figures(judged: Sequence[Judged], *, seed: int) -> Tree:
     """``authentic``: counts of slices and series, false marks a slice and a scan, series called suspicious or marked.
 
     ``suspicious_series`` and ``marked_series`` are counts; their interval is what the same detector would call among
-    as many other series, by Clopper and Pearson, which takes series as independent.
+    as many other series, by Clopper and Pearson, which takes series as independent. Series of which no slice could be
+    scored raise no alarm and prove nothing: all but ``series`` itself leave them out.
     """
     own = [j for j in judged if j.case.subject.source is Source.AUTHENTIC]
     keys = ("slices", "false_marks_per_slice", "series", "suspicious_series", "false_marks_per_scan", "marked_series")
     if not own:
         return {key: Measured.missing(NO_AUTHENTIC) for key in keys}
     patients = [j.patient for j in own]
+    scored = [j for j in own if j.is_scored]
     marks = np.concatenate([j.slice_marks for j in own])
     owners = [j.patient for j in own for _ in j.slice_marks]
     deep = sum(j.is_deep for j in own)
@@ -83,15 +91,18 @@ def alarm_figures(judged: Sequence[Judged], *, seed: int) -> Tree:
     return {
         "slices": _count(len(marks), scored=sum(j.scored_slices for j in own), patients=whose),
         "false_marks_per_slice": Measured(
-            rate_per_unit(marks, owners, seed=seed), about={"marks": int(marks.sum()), "patients": len(set(owners))}
+            rate_per_unit(marks, owners, seed=seed),
+            about={"marks": int(marks.sum()), "patients": len(set(owners))},
+            reason="" if len(marks) else "no lung in any slice",
         ),
-        "series": _count(len(own), patients=whose, judged_as_volumes=deep),
-        "suspicious_series": _count_of(own, np.array([j.is_suspicious for j in own])),
+        "series": _count(len(own), scored=len(scored), patients=whose, judged_as_volumes=deep),
+        "suspicious_series": _count_of(scored, np.array([j.is_suspicious for j in scored])),
         "false_marks_per_scan": Measured(
-            rate_per_unit(np.array([j.regions for j in own]), patients, seed=seed),
-            about={"marks": sum(j.regions for j in own), "patients": whose},
+            rate_per_unit(np.array([j.regions for j in scored]), [j.patient for j in scored], seed=seed),
+            about={"marks": sum(j.regions for j in scored), "patients": len({j.patient for j in scored})},
+            reason="" if scored else NONE_SCORED,
         ),
-        "marked_series": _count_of(own, np.array([j.regions > 0 for j in own])),
+        "marked_series": _count_of(scored, np.array([j.regions > 0 for j in scored])),
     }
 
 
@@ -100,6 +111,8 @@ def _count(value: int, **about: int) -> Measured:
 
 
 def _count_of(own: Sequence[Judged], called: np.ndarray) -> Measured:
+    if not own:
+        return Measured.missing(NONE_SCORED)
     share, patients = share_of_count(int(called.sum()), len(own)), np.array([j.patient for j in own])
     deep = np.array([j.is_deep for j in own])
     with_any = share_of_count(len(set(patients[called])), len(set(patients)))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from verict.datasets.scans import Source
-from verict.evaluation.alarms import NO_AUTHENTIC, Judged
+from verict.evaluation.alarms import NO_AUTHENTIC, NONE_SCORED, Judged
 from verict.evaluation.result import PREVALENCES, Measured, Tree
 from verict.statistics import LEVEL, Figure, share_of_count
 
@@ -17,12 +17,15 @@ def predictive_figures(judged: Sequence[Judged]) -> Tree:
     """``predictive_value``: at each prevalence how often a suspicious series is tampered, an unsuspicious one not.
 
     By Bayes' rule from the share of tampered series called suspicious and the share of patients with an authentic
-    series called so: series of one patient are not independent. Intervals combine the worst ends of both. Without
-    any false alarm the positive value is bounded below only.
+    series called so, among those of whom any could be scored: series of one patient are not independent, and what was
+    not scored proves nothing. Intervals combine the worst ends of both. Without any false alarm the positive value is
+    bounded below only.
     """
     tampered = [j for j in judged if j.case.subject.source is Source.LABELLED and _is_tampered(j)]
-    authentic = [j for j in judged if j.case.subject.source is Source.AUTHENTIC]
-    reason = "no tampered series" if not tampered else NO_AUTHENTIC if not authentic else ""
+    authentic = [j for j in judged if j.case.subject.source is Source.AUTHENTIC and j.is_scored]
+    given = any(j.case.subject.source is Source.AUTHENTIC for j in judged)
+    reason = "" if authentic else NONE_SCORED if given else NO_AUTHENTIC
+    reason = reason if tampered else "no tampered series"
     if reason:
         return {p: {"ppv": Measured.missing(reason), "npv": Measured.missing(reason)} for p in PREVALENCES}
     found = share_of_count(sum(j.is_suspicious for j in tampered), len(tampered), level=_EACH)
