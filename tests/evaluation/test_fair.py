@@ -10,7 +10,7 @@ from evaluation.cheats import MARK, Detector, Noise, Snoop, make_scan, map_of
 from pydicom.dataset import Dataset
 
 from verict.ct.volume import Note
-from verict.datasets.scans import identify_patient, identify_slice
+from verict.datasets.scans import identify_patient, identify_slice, read_labelled_scans
 from verict.datasets.uci import SiteType
 from verict.detect.evidence import Evidence, Needs
 from verict.detect.model import Model, load_folds, load_model
@@ -203,3 +203,12 @@ def test_the_shipped_detectors_enter_with_their_models():
 def test_an_unknown_detector_is_refused():
     with pytest.raises(UsageError, match="did you mean"):
         enter("spektrum")
+
+
+def test_a_real_scan_the_shipped_model_learnt_from_is_judged_by_the_fold_that_did_not(shared_data):
+    real = next(read_labelled_scans(shared_data / "ctgan", lambda *_: None))
+    spectrum = enter("spectrum")
+    model, seen = choose_model(spectrum, real)
+    assert seen is Seen.OUT_OF_FOLD
+    assert model in spectrum.folds
+    assert choose_model(spectrum, replace(real, patient="somebody else")) == (model, seen)
