@@ -225,10 +225,10 @@ def draw_anatomy(
     grains = tuple(make_texture(rng, shape, 0.6, knee_per_mm=0.06, slope=1.5)
                    for shape in ((90, 225, 225), (100, 200, 200)))  # different periods: no place repeats another
     parenchyma = Parenchyma(
-        hu=float(rng.uniform(-885, -825)),
+        hu=float(rng.uniform(-900, -840)),
         gradient_hu_per_mm=float(rng.uniform(0.2, 0.6)),
         texture_sd_hu=float(rng.uniform(45, 65)) if texture_sd_hu is None else texture_sd_hu,
-        skew=0.65,
+        skew=0.9,
         emphysema=float(max(0.0, rng.uniform(-1.0, 0.8))) if emphysema is None else emphysema,
     )
     points = _fill_lungs(trunk, mediastinum, rng)
