@@ -149,7 +149,8 @@ def test_headers_go_to_a_detector_that_needs_them(scan):
     examine_blind(Reader(), betrayed(scan), scan.lungs)
 
 
-def test_a_detector_cannot_change_what_the_next_one_is_shown(scan):
+@pytest.mark.parametrize("needs", [Needs(lungs=True), Needs(lungs=True, headers=True)])
+def test_a_detector_cannot_change_what_the_next_one_is_shown(scan, needs):
     class Eraser(Noise):
         def score(self, volume, lungs):
             for array in (volume.hu, lungs.mask, lungs.found):
@@ -157,6 +158,7 @@ def test_a_detector_cannot_change_what_the_next_one_is_shown(scan):
                     array[0] = 0
             return super().score(volume, lungs)
 
+    Eraser.needs = needs
     before = scan.volume.hu.copy()
     examine_blind(Eraser(), scan.volume, scan.lungs)
     assert np.array_equal(scan.volume.hu, before)

@@ -126,7 +126,7 @@ def examine_blind(
     UsageError
         If it gives no map of the volume.
     """
-    shown = volume if detector.needs.headers else show_volume(volume)
+    shown = replace(volume, hu=lock_array(volume.hu)) if detector.needs.headers else show_volume(volume)
     region = LungRegion(lock_array(lungs.mask), lock_array(lungs.found)) if detector.needs.lungs else None
     evidence = detector.examine(shown, region, workers=workers)
     if evidence.score_map is None:
