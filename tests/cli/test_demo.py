@@ -15,11 +15,13 @@ from typer.testing import CliRunner
 
 from verict.cli import demo
 from verict.ct.discover import find_series
+from verict.ct.phantom.scanner import Protocol
 from verict.ct.read import read_series
 from verict.detect.result import Failure, Region, ScanResult, SeriesResult, Verdict
 from verict.errors import OutputError
 from verict.tamper.mark import is_marked
 
+SMALL_MM = (2.4, 2.8, 2.8)
 TRUTH = demo._Truth((20, 200, 120), (-60.0, -30.0, 0.0), {"kind": "remove"})
 
 
@@ -52,8 +54,9 @@ def make_console() -> Console:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "SHAPE", (40, 128, 128))
-    monkeypatch.setattr(demo, "SPACING_MM", (2.4, 2.8, 2.8))
+    monkeypatch.setattr(demo, "SLICES", 40)
+    monkeypatch.setattr(demo, "SIZE", 128)
+    monkeypatch.setattr(demo, "PROTOCOL", Protocol(thickness_mm=2.4, increment_mm=2.4, pixel_mm=2.8))
 
 
 @pytest.mark.parametrize(
@@ -109,8 +112,8 @@ def test_scans_are_whole_and_differ_in_the_forged_spot_only(tmp_path: Path, smal
     truth = demo.make_scans(tmp_path, seed=1)
     volumes = {n: read_series(find_series(tmp_path / n).series[0]) for n in ("untouched", "forged")}
     before, after = volumes["untouched"], volumes["forged"]
-    np.testing.assert_allclose(before.spacing_mm, demo.SPACING_MM, atol=1e-3)
-    assert before.hu.shape == after.hu.shape == demo.SHAPE
+    np.testing.assert_allclose(before.spacing_mm, SMALL_MM, atol=1e-3)
+    assert before.hu.shape == after.hu.shape == (40, 128, 128)
     np.testing.assert_array_equal(before.origins_mm, after.origins_mm)
     assert before.study_instance_uid == after.study_instance_uid
     assert before.series_instance_uid != after.series_instance_uid
@@ -118,7 +121,7 @@ def test_scans_are_whole_and_differ_in_the_forged_spot_only(tmp_path: Path, smal
     assert not any(is_marked(h) for h in before.headers)
     assert all(h.QualityControlSubject == "YES" for v in volumes.values() for h in v.headers)
     changed = np.argwhere(before.hu != after.hu)
-    reach_mm = np.abs(changed - truth.voxel_zyx) * demo.SPACING_MM
+    reach_mm = np.abs(changed - truth.voxel_zyx) * SMALL_MM
     assert 5 < reach_mm.max() < 26  # half of 1.3 x 32 mm, and rounding to voxels
     assert before.hu[truth.voxel_zyx] > -200  # the nodule
     assert after.hu[truth.voxel_zyx] < -500  # is gone
@@ -161,7 +164,7 @@ def test_the_demo_finds_its_forgery_by_the_pixels(tmp_path: Path, seed: int) -> 
         content = json.loads((tmp_path / "d" / f"{name}.json").read_text())
         assert len(content["series"]) == 1
         assert (tmp_path / "d" / f"{name}.html").stat().st_size > 10_000
-        assert len(list((tmp_path / "d" / name).iterdir())) == demo.SHAPE[0]
+        assert len(list((tmp_path / "d" / name).iterdir())) == demo.SLICES
     assert content["series"][0]["verdict"] == "suspicious"
     assert "by spectrum" in done.stdout
     assert "in the pixels alone" in done.stdout
