@@ -9,7 +9,7 @@ from verict.evaluation.case import PlaceKind
 from verict.evaluation.figures import (
     compare_kinds,
     content_only,
-    detector_margin,
+    detector_score,
     leak_figures,
     location_figures,
     sensitivities,
@@ -98,14 +98,14 @@ def test_chance_is_a_half():
 def test_sensitivity_by_hand():
     """200 parenchyma places score 0 to 199: 1 % are the two highest, so what counts lies above 197."""
     table = make_table("kind", counts={"FB": 10, "parenchyma": 200})
-    table.margin[:] = np.r_[[197, 197.5, 198, 199, 250, 0, 0, 0, 0, -np.inf], np.arange(200)]
-    tree = sensitivities(compare_kinds(table, match_places(table))["fb_parenchyma"], detector_margin)
+    table.score[:] = np.r_[[197, 197.5, 198, 199, 250, 0, 0, 0, 0, -np.inf], np.arange(200)]
+    tree = sensitivities(compare_kinds(table, match_places(table))["fb_parenchyma"], detector_score)
     at_1, at_5 = tree["0.01"], tree["0.05"]
     assert (at_1.figure.value, at_1.figure.n, at_1.negatives) == (0.4, 10, 200)
-    assert (at_1.about["above_mark_threshold"], at_1.about["false_positive_rate"]) == (197, pytest.approx(0.01))
-    assert (at_5.figure.value, at_5.about["above_mark_threshold"]) == (0.5, 189)
-    table.margin[10:] = np.repeat([3.0, 2.0], 100)  # ties: no threshold lets 1 % through, so none gets through
-    tied = sensitivities(compare_kinds(table, match_places(table))["fb_parenchyma"], detector_margin)["0.01"]
+    assert (at_1.about["above_score"], at_1.about["false_positive_rate"]) == (197, pytest.approx(0.01))
+    assert (at_5.figure.value, at_5.about["above_score"]) == (0.5, 189)
+    table.score[10:] = np.repeat([3.0, 2.0], 100)  # ties: no threshold lets 1 % through, so none gets through
+    tied = sensitivities(compare_kinds(table, match_places(table))["fb_parenchyma"], detector_score)["0.01"]
     assert tied.about["false_positive_rate"] == 0.0
     assert tied.figure.value == 0.5
 
@@ -131,11 +131,11 @@ def test_frozen_is_each_places_own_threshold():
     assert leaves["frozen.fb"].about["hits"] == 10
 
 
-def test_where_thresholds_differ_the_raw_area_stands_beside():
-    assert "of_raw_scores" not in measure(make_table("chance"))["auc.pooled"].about
+def test_where_thresholds_differ_the_area_of_margins_stands_beside():
+    assert "of_margins" not in measure(make_table("chance"))["auc.pooled"].about
     table = make_table("perfect", threshold=np.tile([50.0, -50.0], 220))
-    assert measure(table)["auc.pooled"].about["of_raw_scores"] == 1.0
-    assert measure(table)["auc.pooled"].figure.value < 1.0
+    assert measure(table)["auc.pooled"].figure.value == 1.0
+    assert measure(table)["auc.pooled"].about["of_margins"] < 1.0
 
 
 def test_a_source_leak_shows():
@@ -151,7 +151,7 @@ def test_a_source_leak_shows():
 def test_in_a_source_leak_each_patient_counts_the_same():
     """One authentic patient with nine high places and one with a low one: half of the pairs, not nine tenths."""
     table = make_table("kind", labelled=1, counts={"parenchyma": 11})
-    table.margin[:] = [5] + [9] * 9 + [1]
+    table.score[:] = [5] + [9] * 9 + [1]
     table.patient[:] = ["l"] + ["a"] * 9 + ["b"]
     assert leak_figures(table, seed=0)["auc_negatives"].figure.value == pytest.approx(0.5)
 
@@ -159,7 +159,6 @@ def test_in_a_source_leak_each_patient_counts_the_same():
 def test_who_tells_collections_apart_is_worth_nothing_within_one():
     """Labelled places score above authentic ones, and painted ones like the others of their scan."""
     table = make_table("nothing", labelled=200, counts={"FM": 10, "bright": 250})
-    table.margin[:] = table.is_labelled
     table.score[:] = table.is_labelled
     leaves = measure(table)
     assert leaves["auc.fm_dense"].figure.value > 0.55

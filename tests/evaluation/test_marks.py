@@ -32,7 +32,7 @@ def test_a_mark_hits_where_it_overlaps_the_painted_square():
     for row, column, hit in ((4, 4, True), (7, 7, True), (7, 1, True), (8, 4, False), (4, 8, False)):
         (state,) = operate(draw((row, column, 1.0)), 0)
         assert state.hits.tolist() == [hit]
-        assert state.margin == (1.0 - 3.0 if hit else np.inf)
+        assert state.height == (1.0 if hit else np.inf)
 
 
 def test_marks_near_a_label_are_neither_hit_nor_false():
@@ -47,9 +47,9 @@ def test_thresholds_by_hand():
     values = draw((20, 20, 9.0), (21, 21, 8.0), (4, 4, 7.0), (20, 10, 6.0), (26, 26, 5.0))
     labels = (("FB", 0, 4, 4), ("FM", 0, 26, 26))
     none, one, two = operate(values, 0, 1, 2, labels=labels)
-    assert (none.margin, none.false_marks, none.hits.tolist()) == (np.inf, 0, [False, False])
-    assert (one.margin, one.false_marks, one.hits.tolist()) == (7.0 - 3.0, 1, [True, False])
-    assert (two.margin, two.false_marks) == (5.0 - 3.0, 2)
+    assert (none.height, none.false_marks, none.hits.tolist()) == (np.inf, 0, [False, False])
+    assert (one.height, one.false_marks, one.hits.tolist()) == (7.0, 1, [True, False])
+    assert (two.height, two.false_marks) == (5.0, 2)
     assert two.hits.tolist() == [True, True]
 
 
@@ -63,7 +63,7 @@ def test_what_was_found_stays_found_when_everything_flows_together():
     """A map of one low value beside its marks: lower thresholds add one mark over everything, and no figure falls."""
     zero, many = operate(draw((4, 4, 5.0)), 0, 100)
     for state in (zero, many):
-        assert (state.margin, state.false_marks, state.hits.tolist()) == (2.0, 0, [True])
+        assert (state.height, state.false_marks, state.hits.tolist()) == (5.0, 0, [True])
 
 
 def test_false_marks_that_flow_together_do_not_count_as_few():
@@ -72,7 +72,7 @@ def test_false_marks_that_flow_together_do_not_count_as_few():
     values[0, 12:, 12:] = np.maximum(values[0, 12:, 12:], 3.0)
     values[0, 4, 4] = 2.0
     (state,) = operate(values, 2)
-    assert (state.margin, state.hits.tolist()) == (np.inf, [False])
+    assert (state.height, state.hits.tolist()) == (np.inf, [False])
     (state,) = operate(values, 36)
     assert state.hits.tolist() == [True]
 
@@ -119,7 +119,7 @@ def test_every_threshold_counts_what_labelling_anew_counts(seed, levels):
                 break
             kept.append(t)
         hitting = [t for t in kept if judge(t)[1]]
-        assert state.margin == (hitting[0] if hitting else np.inf)
+        assert state.height == (hitting[0] if hitting else np.inf)
         assert bool(state.hits[0]) == bool(hitting)
         if hitting:
             assert state.false_marks == judge(hitting[0])[0]
@@ -134,11 +134,11 @@ def test_slices_are_separate_unless_they_are_neighbours():
     assert count_slice_marks(run).tolist() == [1, 1, 1]
     assert len(list(joined_runs(apart))) == 3
     (joined,) = joined_runs(run)
-    assert joined.margin[1, 20, 20] == 5.0 - RUN_MARK  # the run's own threshold
+    assert joined.values[1, 20, 20] == 5.0 - RUN_MARK  # the run's own threshold
     (state,) = operate_at([joined], [1])
     assert state.false_marks <= 1
     (state,) = operate_at(list(joined_runs(apart)), [2])
-    assert state.margin == np.inf  # three at once
+    assert state.height == np.inf  # three at once
 
 
 def test_marks_that_touch_at_a_corner_are_one():

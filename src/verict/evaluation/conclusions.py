@@ -134,7 +134,7 @@ def compare_with_brightness(table: PlaceTable, kind: PlaceKind, *, seed: int = 0
         return Figure(None, None, None, len(painted))
     is_match = None if chosen.matching is None else matching.is_match[matching.matched]
     sign = 1.0 if area_under_curve(painted.centre_hu, clean.centre_hu) >= 0.5 else -1.0
-    own, content = (painted.margin, clean.margin), (sign * painted.centre_hu, sign * clean.centre_hu)
+    own, content = (painted.score, clean.score), (sign * painted.centre_hu, sign * clean.centre_hu)
     people = painted.patient.tolist(), clean.patient.tolist()
     return difference_of_areas(own, content, people, is_match=is_match, seed=seed)
 

@@ -1,8 +1,8 @@
 """Figures of the location protocol: painted places against untouched ones, with brightness alone in the next column.
 
-Scores of different series can come from different models (folds). They are ranked by how far they lie above the mark
-threshold that judges their series, fitted like the model on other patients and scanners; where thresholds differ,
-the area under the curve of the raw scores stands beside.
+Scores of different series can come from different models (folds) of one recipe, whose scale is the same but for
+chance. They are ranked as they are: a fold's thresholds rest on few series and would add more noise than they take
+away. Where thresholds differ, the area by how far scores lie above their own series' threshold stands beside.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ def compare_kinds(table: PlaceTable, matching: Matching) -> dict[str, Comparison
     }
 
 
-def detector_margin(table: PlaceTable) -> np.ndarray:
+def detector_score(table: PlaceTable) -> np.ndarray:
     """What the detector says of each place, see `PlaceTable`."""
-    return table.margin
+    return table.score
 
 
 def content_only(table: PlaceTable) -> np.ndarray:
@@ -83,10 +83,10 @@ def area(comparison: Comparison, scores: Scores, *, seed: int) -> Measured:
     if comparison.reason:
         return Measured.missing(comparison.reason, len(comparison.positives))
     about: dict[str, float | int | str | None] = {"patients": len(set(comparison.positives.patient))}
-    if scores is detector_margin and not _ranks_agree(comparison):
-        about["of_raw_scores"] = _area(comparison, lambda table: table.score, seed).value
+    if scores is detector_score and not _ranks_agree(comparison):
+        about["of_margins"] = _area(comparison, lambda table: table.margin, seed).value
     if comparison.matching is not None:
-        about |= comparison.matching.balance() if scores is detector_margin else {}
+        about |= comparison.matching.balance() if scores is detector_score else {}
     return Measured(_area(comparison, scores, seed), len(comparison.negatives), about)
 
 
@@ -126,7 +126,7 @@ def _sensitivity(comparison: Comparison, scores: Scores, rate: float) -> Measure
     limit = float(negative[order][above.argmax()])
     found = scores(comparison.positives) > limit
     about: dict[str, float | int | str | None] = {
-        "above_mark_threshold" if scores is detector_margin else "above_hu": limit,
+        "above_score" if scores is detector_score else "above_hu": limit,
         "false_positive_rate": float(weights[negative > limit].sum()),
         "interval_of": "the count at this threshold; that the threshold rests on so many untouched places is not in it",
     }
@@ -180,9 +180,10 @@ def leak_figures(table: PlaceTable, *, seed: int) -> Tree:
             continue
         names, owner = np.unique(own.patient, return_inverse=True)
         weights = 1 / np.bincount(owner)[owner]
-        figure = area_over_patients(own.margin, own.is_labelled, own.patient.tolist(), weights=weights, seed=seed)
-        raw = area_over_patients(own.score, own.is_labelled, own.patient.tolist(), weights=weights, seed=seed)
-        about: dict[str, float | int | str | None] = {"patients": len(names), "of_raw_scores": raw.value}
+        patients = own.patient.tolist()
+        figure = area_over_patients(own.score, own.is_labelled, patients, weights=weights, seed=seed)
+        margins = area_over_patients(own.margin, own.is_labelled, patients, weights=weights, seed=seed)
+        about: dict[str, float | int | str | None] = {"patients": len(names), "of_margins": margins.value}
         tree[key] = Measured(figure, int((~own.is_labelled).sum()), about)
     return tree
 
@@ -190,9 +191,9 @@ def leak_figures(table: PlaceTable, *, seed: int) -> Tree:
 def location_figures(table: PlaceTable, matching: Matching, *, seed: int) -> Tree:
     """``auc``, ``sensitivity_at_fpr`` (and by kind), ``frozen``, ``content_only`` and ``source_leak``."""
     comparisons = compare_kinds(table, matching)
-    own = {key: sensitivities(comparisons[key], detector_margin) for key in comparisons}
+    own = {key: sensitivities(comparisons[key], detector_score) for key in comparisons}
     return {
-        "auc": areas(comparisons, detector_margin, seed=seed),
+        "auc": areas(comparisons, detector_score, seed=seed),
         "sensitivity_at_fpr": own["pooled"],
         "sensitivity_at_fpr_by_kind": {"fb": own["fb_parenchyma"], "fm": own["fm_dense"]},
         "frozen": frozen_figures(table, matching, seed=seed),

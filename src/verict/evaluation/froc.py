@@ -49,7 +49,7 @@ def _leaf(state: Operating, chosen: np.ndarray, units: int, word: str) -> Measur
     if not chosen.any():
         return Measured.missing("no label of this kind")
     about: dict[str, float | int | str | None] = {
-        "above_mark_threshold": state.margin if np.isfinite(state.margin) else None,
+        "above": state.height if np.isfinite(state.height) else None,
         "false_marks": state.false_marks,
         f"false_marks_per_{word.removesuffix('s')}": state.false_marks / units,
     }

@@ -31,15 +31,15 @@ class Field:
 
     Parameters
     ----------
-    margin
-        (z, rows, columns) how far scores lie above the mark threshold of the series, -inf where undefined.
+    values
+        (z, rows, columns) what cells are ranked by, -inf where undefined.
     is_near
         Same shape, bool: cells less than 48 mm from a label.
     targets
         One (kind, bool array of that shape) a label: the cells that overlap its painted square.
     """
 
-    margin: np.ndarray
+    values: np.ndarray
     is_near: np.ndarray
     targets: tuple[tuple[SiteType, np.ndarray], ...] = ()
 
@@ -48,23 +48,26 @@ class Field:
 class Operating:
     """A threshold with what it finds: ``hits`` (labels,) bool, ``false_marks`` in all fields together.
 
-    ``margin`` is the threshold above the mark threshold of each series; cells that reach it are marks.
+    ``height`` is what a cell must reach to be a mark, on the scale of the fields.
     """
 
-    margin: float
+    height: float
     false_marks: int
     hits: np.ndarray = field(repr=False)
 
 
 def labelled_slices(case: Case) -> Iterator[Field]:
     """One field for each labelled slice of a case: marks before anything is joined along z."""
-    margin = margin_of(case.score_map.values, case.calibration["mark_threshold"])
+    values = margin_of(case.score_map.values, 0.0)
     for z in sorted(z for z, labels in case.subject.labels.items() if labels):
-        yield _field(case, margin[z : z + 1], range(z, z + 1))
+        yield _field(case, values[z : z + 1], range(z, z + 1))
 
 
 def joined_runs(case: Case) -> Iterator[Field]:
-    """One field for each run of a case: marks after joining along z, as `verict.detect.verdict` joins them."""
+    """One field for each run of a case: marks after joining along z, as `verict.detect.verdict` joins them.
+
+    Scores are told above the case's own threshold for slices or for runs: averages are lower than single slices.
+    """
     volume = case.subject.geometry
     averaged = average_along_z(case.score_map.values, volume)
     for run in volume.runs:
@@ -103,10 +106,10 @@ def operate_at(fields: Sequence[Field], allowed: Sequence[float]) -> list[Operat
     growth = _Growth(fields)
     states = [Operating(np.inf, 0, growth.hits)] * len(allowed)
     is_open = [True] * len(allowed)
-    for margin, cells in groupby(growth.descending, key=lambda cell: growth.margin[cell]):
+    for height, cells in groupby(growth.descending, key=lambda cell: growth.values[cell]):
         for cell in cells:
             growth.add(cell)
-        now = Operating(float(margin), growth.false_marks, growth.hits)
+        now = Operating(float(height), growth.false_marks, growth.hits)
         for i, limit in enumerate(allowed):
             is_open[i] = is_open[i] and now.false_marks <= limit
             states[i] = now if is_open[i] and now.hits.sum() > states[i].hits.sum() else states[i]
@@ -122,9 +125,9 @@ class _Growth:
     """
 
     def __init__(self, fields: Sequence[Field]) -> None:
-        padded = [np.pad(f.margin.astype(np.float64), 1, constant_values=-np.inf) for f in fields]
+        padded = [np.pad(f.values.astype(np.float64), 1, constant_values=-np.inf) for f in fields]
         starts = np.cumsum([0, *(p.size for p in padded)])
-        self.margin = np.concatenate([p.ravel() for p in padded]) if padded else np.empty(0)
+        self.values = np.concatenate([p.ravel() for p in padded]) if padded else np.empty(0)
         self._is_near = np.concatenate([np.pad(f.is_near, 1).ravel() for f in fields]) if fields else np.empty(0, bool)
         self._field_of = np.repeat(np.arange(len(fields)), np.diff(starts))
         self._steps = [_steps_to_neighbours(p.shape) for p in padded]
@@ -133,8 +136,8 @@ class _Growth:
         for number, (start, mask) in enumerate(targets):
             for cell in start + np.flatnonzero(np.pad(mask, 1)):
                 self._labels_of.setdefault(int(cell), []).append(number)
-        defined = np.flatnonzero(self.margin > -np.inf)
-        self.descending: list[int] = defined[np.argsort(-self.margin[defined], kind="stable")].tolist()
+        defined = np.flatnonzero(self.values > -np.inf)
+        self.descending: list[int] = defined[np.argsort(-self.values[defined], kind="stable")].tolist()
         self._parent: dict[int, int] = {}
         self._far: dict[int, int] = {}  # by root: cells 48 mm or more from every label, less those nearer
         self._covers: dict[int, set[int]] = {}
@@ -188,24 +191,24 @@ def _steps_to_neighbours(shape: tuple[int, ...]) -> list[int]:
     return [int(s) for s in flat if s]
 
 
-def _field(case: Case, margin: np.ndarray, slices: range) -> Field:
+def _field(case: Case, values: np.ndarray, slices: range) -> Field:
     subject, grid = case.subject, case.score_map
     spacing_mm = subject.geometry.spacing_mm
     y_mm, x_mm = (
         (grid.origin_px + np.arange(n) * grid.stride_px) * step
-        for n, step in zip(margin.shape[1:], spacing_mm[1:], strict=True)
+        for n, step in zip(values.shape[1:], spacing_mm[1:], strict=True)
     )
     half_mm = [PAINTED_HALF_MM + grid.stride_px * step / 2 for step in spacing_mm[1:]]
-    is_near = np.zeros(margin.shape, bool)
+    is_near = np.zeros(values.shape, bool)
     targets = []
     for i, z in enumerate(slices):
         for y, x in painted_near_mm(subject.labels, subject.avoid_mm, spacing_mm, z):
             is_near[i] |= np.hypot(y_mm[:, None] - y, x_mm - x) < CLEAR_IN_PLANE_MM
         for label in subject.labels.get(z, ()):
             if label.kind.is_tampered:
-                square = np.zeros(margin.shape, bool)
+                square = np.zeros(values.shape, bool)
                 rows = np.abs(y_mm - label.y * spacing_mm[1]) < half_mm[0]
                 columns = np.abs(x_mm - label.x * spacing_mm[2]) < half_mm[1]
                 square[i] = rows[:, None] & columns
                 targets.append((label.kind, square))
-    return Field(margin, is_near, tuple(targets))
+    return Field(values, is_near, tuple(targets))

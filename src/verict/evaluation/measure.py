@@ -80,7 +80,7 @@ def _describe_data(cases: Sequence[Case], table: PlaceTable, matching: Matching)
     return {
         **{str(source): _count_cases(cases, table, source) for source in Source},
         "mark_thresholds": sorted(thresholds),
-        "ranked_by": "score" if len(thresholds) == 1 else "score above the mark threshold of each series' own model",
+        "ranked_by": "score",
         "matching": {
             "largest_diameter_ratio": DIAMETER_RATIO,
             "ring_tolerance_hu": RING_TOLERANCE_HU,

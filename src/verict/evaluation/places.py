@@ -40,9 +40,8 @@ def score_at(score_map: ScoreMap, z: int, y: float, x: float, spacing_mm: Sequen
 class PlaceTable:
     """Places in columns, (n,) each; ``table[chosen]`` keeps some of them.
 
-    ``score`` is the detector's, ``margin`` how far it lies above the mark threshold that judges its series: what
-    places of different series are ranked by, since series may be scored by different models (folds), each with
-    thresholds of its own. ``case`` numbers the cases, ``is_labelled`` tells which collection a place is of.
+    ``score`` is the detector's, -inf where undefined; ``margin`` how far it lies above the mark threshold that judges
+    its series. ``case`` numbers the cases, ``is_labelled`` tells which collection a place is of.
     """
 
     kind: np.ndarray

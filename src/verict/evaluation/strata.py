@@ -9,7 +9,7 @@ import numpy as np
 from verict.datasets.scans import Source
 from verict.evaluation.alarms import Judged, alarm_figures
 from verict.evaluation.case import PlaceKind, Subject
-from verict.evaluation.figures import PAINTED, areas, compare_kinds, detector_margin, frozen_figures
+from verict.evaluation.figures import PAINTED, areas, compare_kinds, detector_score, frozen_figures
 from verict.evaluation.matching import match_places
 from verict.evaluation.places import PlaceTable
 from verict.evaluation.result import Measured, Tree
@@ -48,7 +48,7 @@ def _tree(judged: Sequence[Judged], table: PlaceTable, seed: int) -> Tree:
     tree: Tree = {}
     if any(j.case.subject.source is Source.LABELLED for j in judged):
         matching = match_places(table)
-        tree["auc"] = areas(compare_kinds(table, matching), detector_margin, seed=seed)
+        tree["auc"] = areas(compare_kinds(table, matching), detector_score, seed=seed)
         tree["frozen"] = frozen_figures(table, matching, seed=seed)
     if any(j.case.subject.source is Source.AUTHENTIC for j in judged):
         tree["authentic"] = alarm_figures(judged, seed=seed)
@@ -66,7 +66,7 @@ def _by_lesion_size(table: PlaceTable, seed: int) -> list[Stratum]:
         matching = match_places(part)
         tree = frozen_figures(part, matching, seed=seed)
         figures: Tree = {"frozen": {"fm": tree["fm"], "fb": Measured.missing(REMOVED)}}
-        figures["auc"] = {"fm_dense": areas(compare_kinds(part, matching), detector_margin, seed=seed)["fm_dense"]}
+        figures["auc"] = {"fm_dense": areas(compare_kinds(part, matching), detector_score, seed=seed)["fm_dense"]}
         strata.append(("lesion diameter mm", value, figures))
     return strata
 
