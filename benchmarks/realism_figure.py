@@ -45,7 +45,7 @@ def _draw_along_z(axis: Axes, colour: str, kernel: str, real: typing.Any, fake: 
     for one, line, label in ((real, "-", kernel), (fake, "--", None)):
         away_mm = np.arange(len(one.along_z) + 1) * one.increment_mm
         axis.plot(away_mm, np.r_[1, one.along_z], line, color=colour, marker=".", label=label)
-    axis.set(title="Correlation of lung noise along z (dashed: simulated)", xlabel="mm", xlim=(0, 12))
+    axis.set(title="Along z, lung (dashed: simulated)", xlabel="mm", xlim=(0, 12))
     axis.legend(fontsize=7)
 
 
