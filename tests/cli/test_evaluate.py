@@ -25,6 +25,7 @@ from typer.testing import CliRunner, Result
 
 from verict.cli import evaluate as command
 from verict.cli.main import app as whole
+from verict.detect.model import WEIGHTS
 from verict.errors import DatasetError, ModelError
 from verict.evaluation.ledger import COLUMNS
 from verict.evaluation.result import Evaluation
@@ -115,11 +116,13 @@ def test_summary_json_page_and_ledger(stand_in: StandIn, here: Path) -> None:
 
 def test_options_reach_the_evaluation(stand_in: StandIn, here: Path) -> None:
     _run("lab", "--json", "out/e.json")
-    _run("lab", "--json", "out/e.json", "--authentic", "plain", "--no-probes", "--workers", "2", "--seed", "9")
+    _run("lab", "--json", "out/e.json", "--authentic", "plain", "--no-probes", "--workers", "2", "--seed", "9",
+         "--weights", "plain")  # fmt: skip
     usual, asked = stand_in.asked
     assert usual == {"labelled": Path("lab"), "authentic": None, "detector": "spectrum", "seed": 0, "workers": None,
-                     "probe": True}  # fmt: skip
-    assert asked == usual | {"authentic": Path("plain"), "seed": 9, "workers": 2, "probe": False}
+                     "probe": True, "weights": WEIGHTS}  # fmt: skip
+    assert asked == usual | {"authentic": Path("plain"), "seed": 9, "workers": 2, "probe": False,
+                             "weights": Path("plain")}  # fmt: skip
 
 
 def test_a_second_run_replaces_the_results_and_adds_to_the_ledger(stand_in: StandIn, here: Path) -> None:
@@ -249,6 +252,7 @@ JSON = ("--json", "out/e.json")
         (["lab", *JSON, "--authentic", "lab"], _nothing, 2, "--authentic holds labelled scans"),
         (["lab", *JSON, "--authentic", "."], _nothing, 2, "--authentic holds labelled scans"),
         (["lab", *JSON, "--authentic", f"lab/Tampered Scans/{HELD_BACK}/1001"], _nothing, 2, "lies in one"),
+        (["lab", *JSON, "--weights", "missing"], _nothing, 2, "name the folder verict train wrote to"),
         (["lab", *JSON, "--detector", "spektrum"], _nothing, 2, "did you mean spectrum?"),
         (["lab", *JSON, "--detector", "header"], _nothing, 2, "looks at headers, not at pixels"),
         (["lab", *JSON], _folder_for_file, 2, "the output is a folder"),
@@ -394,6 +398,15 @@ def test_real_slices_from_end_to_end(real: Path) -> None:
     written = (real / "e.json").read_text() + (real / "e.html").read_text() + result.stdout
     for secret in ("MUSTER", "TCGA", str(real), os.sep + "plain"):
         assert secret not in written, secret
+
+
+def test_weights_of_ones_own_are_used_and_a_folder_without_is_refused(real: Path) -> None:
+    shutil.copytree(WEIGHTS, real / "own")
+    assert _run(*ARGUMENTS, "--weights", "own").exit_code == 0
+    shutil.copytree(WEIGHTS, real / "altered")
+    (real / "altered" / "spectrum.onnx").write_bytes(b"other")
+    result = _run(*ARGUMENTS, "--weights", "altered")
+    assert (result.exit_code, "not the ones the card describes" in result.stderr) == (1, True)
 
 
 def test_damaged_and_foreign_files_beside_real_slices(real: Path) -> None:

@@ -38,6 +38,7 @@ class _Job:
     labelled: Path
     authentic: Path | None
     detector: str
+    weights: Path | None
     json: Path
     html: Path | None
     ledger: Path
@@ -66,6 +67,11 @@ def evaluate(
     detector: Annotated[
         str, typer.Option(metavar="NAME", help="Which detector; one that looks at pixels.")
     ] = DEFAULT_DETECTOR,
+    weights: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", show_default=False,
+                     help="Where its model and card lie, as `verict train` writes them. [default: the shipped ones]"),
+    ] = None,
     authentic: Annotated[
         Path | None,
         typer.Option(metavar="DIR", show_default=False,
@@ -105,7 +111,7 @@ def evaluate(
     try:
         _check_detector(detector)
         ledger = ledger or json.parent / ledgers.DEFAULT_NAME
-        job = _Job(labelled, authentic, detector, json, html, ledger, seed, probes, workers)
+        job = _Job(labelled, authentic, detector, weights, json, html, ledger, seed, probes, workers)
         collection = _check_job(job)
         code = _run(job, collection)
     except (UsageError, OutputError) as error:
@@ -136,6 +142,8 @@ def _check_detector(name: str) -> None:
 
 def _check_job(job: _Job) -> UciCollection:
     """Everything that can be known to be wrong before the long work; gives the labelled collection."""
+    if job.weights is not None and not job.weights.is_dir():
+        raise UsageError("no such folder", file=job.weights, next_step="name the folder verict train wrote to")
     if job.authentic is not None and not job.authentic.is_dir():
         raise UsageError("no such folder", file=job.authentic, next_step="name the folder of untouched series")
     collection = read_collection(job.labelled)
@@ -200,12 +208,14 @@ def _run(job: _Job, collection: UciCollection) -> int:
 
 
 def _measure(job: _Job, failures: list[InputError]) -> Evaluation:
+    from verict.detect.model import WEIGHTS
     from verict.evaluation.run import evaluate_detector  # brings in onnxruntime, which --help can do without
 
     with show_progress() if sys.stderr.isatty() else nullcontext(_show_nothing) as progress:
         return evaluate_detector(
             job.labelled, job.authentic, job.detector,
-            seed=job.seed, workers=job.workers, probe=job.probe, progress=progress, failures=failures,
+            weights=job.weights or WEIGHTS, seed=job.seed, workers=job.workers, probe=job.probe,
+            progress=progress, failures=failures,
         )  # fmt: skip
 
 
@@ -244,6 +254,7 @@ def _collect_provenance(job: _Job, collection: UciCollection, evaluation: Evalua
         "probes": job.probe,
         "workers": job.workers,
         "authentic": job.authentic is not None,
+        "own_weights": job.weights is not None,
         "label_tables_sha256": {file.name.lower(): sha256_of(file) for file in collection.label_files.values()},
     }
     model = evaluation.data.get(MODEL)

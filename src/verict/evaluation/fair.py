@@ -18,6 +18,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from verict.ct.volume import CTVolume
 from verict.datasets.scans import Scan, identify_patient, identify_slice
 from verict.detect import registry
 from verict.detect.evidence import Detector, Evidence, ScoreMap
-from verict.detect.model import Model, load_folds, load_model
+from verict.detect.model import WEIGHTS, Model, load_folds, load_model
 from verict.errors import UsageError
 from verict.evaluation.case import Case, Seen, Subject
 
@@ -55,8 +56,10 @@ class Entrant:
     folds: tuple[Model, ...] = ()
 
 
-def enter(name: str) -> Entrant:
+def enter(name: str, weights: Path = WEIGHTS) -> Entrant:
     """A detector of the registry, with its shipped and its fold models where it takes any.
+
+    ``weights`` is the folder its model lies in, e.g. one just trained.
 
     Raises
     ------
@@ -68,7 +71,7 @@ def enter(name: str) -> Entrant:
     cls: Callable[..., Detector] = type(registry.create(name))
     if "model" not in inspect.signature(cls).parameters:
         return Entrant(name, lambda _: cls())
-    return Entrant(name, lambda model: cls(model=model), load_model(name), load_folds(name))
+    return Entrant(name, lambda model: cls(model=model), load_model(name, weights), load_folds(name, weights))
 
 
 def choose_model(entrant: Entrant, scan: Scan) -> tuple[Model | None, Seen]:

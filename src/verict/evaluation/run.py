@@ -11,6 +11,7 @@ from verict.ct.volume import CTVolume
 from verict.datasets.authentic import Nodule, read_nodules
 from verict.datasets.scans import Progress, Scan, Source, read_authentic_scans, read_labelled_scans
 from verict.detect.evidence import ScoreMap
+from verict.detect.model import WEIGHTS
 from verict.errors import InputError, UsageError
 from verict.evaluation.case import Case
 from verict.evaluation.conclusions import conclude
@@ -31,6 +32,7 @@ def evaluate_detector(
     authentic: Path | None,
     detector: str,
     *,
+    weights: Path = WEIGHTS,
     seed: int = 1,
     workers: int | None = None,
     probe: bool = True,
@@ -49,6 +51,8 @@ def evaluate_detector(
         A folder of series nobody is known to have touched; its documented nodules are read from `NODULES_FILE`.
     detector
         A name of `verict.detect.registry`.
+    weights
+        Folder of the detector's model and its card; the shipped one by default.
     seed
         Fixes the untouched places.
     workers
@@ -71,7 +75,7 @@ def evaluate_detector(
     InputError
         If a series cannot be read and ``failures`` is None.
     """
-    entrant = enter(detector)
+    entrant = enter(detector, weights)
     for folder in (labelled, authentic):
         if folder is not None and not folder.is_dir():
             raise UsageError("no such folder", file=folder, next_step="name a folder of CT series")
@@ -105,7 +109,7 @@ def evaluate_entrant(
         if probe and scan.source is Source.LABELLED:
             for guise, scores in _probe(entrant, scan, case, workers).items():
                 pairs.setdefault(guise, []).extend(scores)
-    evaluation = measure(cases, entrant.name)
+    evaluation = measure(cases, entrant.name, seed=seed)
     if probe:
         evaluation = replace(evaluation, probes=measure_probes(pairs))
     data = {**evaluation.data, REAL_FAKES: real_fakes, "model": _identify_model(entrant)}
