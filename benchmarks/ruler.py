@@ -1,6 +1,6 @@
 """The spectrum detector and the plain trees under one protocol, with brightness alone beside them, as Markdown.
 
-Run from the project folder; a few minutes on two cores. Both are judged out of fold: the spectrum detector by its
+Run from the project folder; under ten minutes on two cores. Both are judged out of fold: the spectrum detector by its
 shipped fold models, the trees by cross-fitting with the same rule (`verict.evaluation.learners.cross_fit`).
 
     python benchmarks/ruler.py ../shared/data --write docs/evaluation.md
