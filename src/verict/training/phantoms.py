@@ -26,8 +26,8 @@ LONG_EVERY = 8
 def draw_any_kernel(rng: np.random.Generator) -> KernelShape:
     """A kernel from the whole range of clinical ones.
 
-    Not `draw_kernel`, which stays near kernels measured on the authentic series: a model that is judged on a scanner
-    it never saw must not have seen its kernel either.
+    Not one near `MEASURED_KERNELS`, those of the authentic series: a model that is judged on a scanner it never saw
+    must not have seen its kernel either.
     """
     return KernelShape(
         cutoff_per_mm=float(rng.uniform(0.6, 1.3)),

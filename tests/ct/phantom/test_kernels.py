@@ -1,11 +1,11 @@
-"""Kernels: 1 at zero, nothing from the cutoff on, sharper ones pass more."""
+"""Kernels: 1 at zero, the tail alone from the cutoff on, sharper ones pass more."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from verict.ct.phantom.kernels import KERNELS, MEASURED_KERNELS, Kernel, KernelShape, draw_kernel, kernel_response
+from verict.ct.phantom.kernels import KERNELS, MEASURED_KERNELS, Kernel, KernelShape, kernel_response
 
 
 @pytest.mark.parametrize("shape", [*KERNELS.values(), *MEASURED_KERNELS.values()])
@@ -23,14 +23,3 @@ def test_there_is_a_preset_for_each_kernel_in_order_of_sharpness() -> None:
     assert max(fine, key=lambda k: fine[k]) is Kernel.BONE
     response = kernel_response(np.linspace(0, 0.7, 100), KERNELS[Kernel.LUNG])
     assert response.max() > 2  # lung kernels enhance edges
-
-
-def test_drawn_kernels_are_plausible_and_seeded() -> None:
-    drawn = [draw_kernel(np.random.default_rng(seed)) for seed in range(200)]
-    assert drawn == [draw_kernel(np.random.default_rng(seed)) for seed in range(200)]
-    assert len(set(drawn)) == 200
-    half = np.array([kernel_response(np.array([0.4]), shape)[0] for shape in drawn])
-    real = np.array([kernel_response(np.array([0.4]), shape)[0] for shape in MEASURED_KERNELS.values()])
-    assert half.min() > 0.6 * real.min()
-    assert half.max() < 1.6 * real.max()
-    assert np.ptp(half) > 0.7 * np.ptp(real)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -24,7 +24,7 @@ class KernelShape:
     Parameters
     ----------
     cutoff_per_mm
-        Cycles per mm from which on it passes nothing.
+        Cycles per mm from which on it passes nothing but the tail.
     sharpness
         How late the response falls towards the cutoff: 1 is a Hann window, 5 nearly a step.
     blur_mm
@@ -76,13 +76,3 @@ def kernel_response(frequency_per_mm: np.ndarray, shape: KernelShape) -> np.ndar
     blur = np.exp(-2 * (np.pi * shape.blur_mm * np.asarray(frequency_per_mm)) ** 2)
     enhanced = window * blur * (1 + shape.edge_gain * np.sin(np.pi * part**shape.edge_skew) ** 2)
     return (1 - shape.tail) * enhanced + shape.tail
-
-
-def draw_kernel(rng: np.random.Generator) -> KernelShape:
-    """A plausible kernel nobody sells: somewhere between two of the measured ones, and a little off."""
-    shapes = [astuple(shape) for shape in MEASURED_KERNELS.values()]
-    one = rng.integers(len(shapes))
-    other = np.clip(one + rng.integers(-2, 3), 0, len(shapes) - 1)  # its like: the list is in order
-    mixed = np.array(shapes[one]) + (np.array(shapes[other]) - shapes[one]) * rng.uniform()
-    mixed *= rng.uniform(0.85, 1.15, len(mixed))
-    return KernelShape(*(float(v) for v in mixed))
