@@ -23,7 +23,7 @@ from verict.evaluation.result import Conclusion, Measured
 from verict.report.evaluation_charts import HEIGHT, LEFT, RIGHT, TOP, WIDTH, draw_charts
 from verict.report.evaluation_html import GRAVE_TITLE, LIMITED_TITLE, PLAIN_TITLE, to_html
 from verict.report.evaluation_json import EvaluationReport
-from verict.report.evaluation_rows import DEFINITIONS
+from verict.report.evaluation_words import DEFINITIONS
 from verict.report.output import check_output_file
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7 * 7 }}\x1b[2J\udce9\u202e]]>&lt;"
@@ -102,7 +102,7 @@ def test_page_says_every_figure_with_its_interval_n_and_content_beside_it() -> N
         "34 1081 0.746 (0.670 to 0.830)", "only 3 bright",
         "threshold 0.657", "0.00012", "0.99999912", "brightness marks no regions", "no scan has neighbouring slices",
         "vendor: PHILIPS",
-        "mirrored left to right: area under the curve lost auc as is 0.941 0.002", "712", "c" * 64,
+        "mirrored left to right: area under the curve lost AUC as they are 0.941 0.002", "712", "c" * 64,
         "options.detector",
         "out of fold 40", "unseen 7", "55 published real fakes among the data", "Further figures by content only",
         *(term for term, _ in DEFINITIONS),
@@ -125,7 +125,7 @@ def test_in_sample_figures_are_warned_of_before_anything_else() -> None:
 def test_a_page_with_nothing_to_say_against_its_figures_says_so() -> None:
     page = Page(to_html(make_report(make_evaluation(conclusions=()))))
     assert page.all("h1") == [{"class": "verdict no_evidence"}]
-    assert f"{PLAIN_TITLE} Nothing was concluded." in page.text
+    assert f"{PLAIN_TITLE} Looked for: series judged in sample" in page.text
 
 
 def test_what_is_missing_is_warned_of_and_not_named() -> None:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import io
 
 import pytest
-from report.evaluations import EVERY_KIND, IN_SAMPLE, make_evaluation, make_report, make_unreadable
+from report.evaluations import EVERY_KIND, IN_SAMPLE, figure, make_evaluation, make_report, make_unreadable
 from rich.console import Console
 
 from verict.evaluation.case import Seen
 from verict.evaluation.result import Conclusion
+from verict.evaluation.weighing import RATIO_KEYS
 from verict.report.evaluation_json import EvaluationReport
-from verict.report.evaluation_rows import count_seen, group_figures, label_of, say_value
+from verict.report.evaluation_rows import count_seen, group_figures, label_of, rows_of, say_value
 from verict.report.evaluation_table import render_evaluation
 
 
 def show(report: EvaluationReport, width: int = 100) -> str:
     stream = io.StringIO()
-    Console(file=stream, width=width, highlight=False, markup=False, emoji=False).print(render_evaluation(report))
+    console = Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+    console.print(render_evaluation(report, width))
     return stream.getvalue()
 
 
@@ -74,6 +76,37 @@ def test_every_figure_is_in_one_row() -> None:
 
 def test_labels_of_keys_that_are_not_known() -> None:
     assert label_of(("fb", "some_key")) == "removed cancers (FB), some key"
+
+
+def test_a_number_means_what_stands_above_it() -> None:
+    assert label_of(("fb", "0.1")) == "removed cancers (FB), 0.1 false marks"
+    assert label_of(("p_at_most", "0.1")) == "untouched slices with a p-value of at most 0.1, where 0.1 is right"
+
+
+def test_every_figure_that_is_measured_has_a_name() -> None:
+    for key in (*RATIO_KEYS, "p_distance", "fm_dense_labelled"):
+        assert "_" not in label_of((key,))
+        assert label_of((key,)) != key.replace("_", " "), key
+
+
+def test_names_of_figures_have_room_on_a_terminal_of_80_columns() -> None:
+    lines = show(make_report(), 80).splitlines()
+    assert next(line for line in lines if "0.975" in line).startswith("removed cancers (FB)")
+
+
+def test_one_patient_has_no_interval_over_patients() -> None:
+    def interval(patients: int) -> str:
+        rate = figure(0.414, 0.414, 0.414, 29, about={"patients": patients})
+        (row,) = rows_of({"false_marks_per_slice": rate})
+        return row.interval
+
+    assert interval(1) == "not known: one patient"
+    assert interval(2) == "0.414 to 0.414"
+
+
+def test_the_order_of_additions_is_not_shown() -> None:
+    (row,) = rows_of({"fm_dense": figure(0.9, about={"share_from_labelled": 0.9999999999999998})})
+    assert row.about == "share of these in labelled slices 1.000"
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,8 @@ def _run(job: _Job, collection: UciCollection) -> int:
     unwritten += _try_to_write(job.json, to_text, report)
     if job.html is not None:
         unwritten += _try_to_write(job.html, to_html, report)
-    open_stdout().print(render_evaluation(report))
+    console = open_stdout()
+    console.print(render_evaluation(report, console.width))
     if unwritten:
         return USAGE
     return FAILED if report.failures or report.labels_left_out else 0

@@ -7,20 +7,12 @@ from dataclasses import dataclass
 from verict import __version__
 from verict.report import evaluation_charts as charts
 from verict.report.evaluation_json import EvaluationReport
-from verict.report.evaluation_rows import (
-    DEFINITIONS,
-    SEEN_WORDS,
-    FigureRow,
-    count_seen,
-    group_figures,
-    rows_of,
-    warnings_of,
-)
+from verict.report.evaluation_rows import FigureRow, count_seen, group_figures, rows_of, warnings_of
+from verict.report.evaluation_words import DEFINITIONS, PLAIN_TITLE, SEEN_WORDS
 from verict.report.html import GENERATOR, flatten, make_environment
 from verict.report.words import LIMITS
 
 GRAVE_TITLE = "These figures must not be relied on"
-PLAIN_TITLE = "No fault was found that voids these figures"
 LIMITED_TITLE = f"{PLAIN_TITLE}; what is said below limits them"
 
 

@@ -1,4 +1,4 @@
-"""An evaluation in words: each figure's name, text and definition, and how sure one may be of all of them."""
+"""An evaluation as rows of text: each figure with its interval and n, and how sure one may be of all of them."""
 
 from __future__ import annotations
 
@@ -14,105 +14,17 @@ from verict.errors import say_count
 from verict.evaluation.case import Seen
 from verict.evaluation.result import Measured, Tree, walk
 from verict.report.evaluation_json import REQUIRED, EvaluationReport, complete, finite_value, reason_of
+from verict.report.evaluation_words import ABOUT, ROLES, TITLES, WORDS
 
 Path = tuple[str, ...]
 
 CONTENT_ONLY = "content_only"
 NOT_GIVEN = "none"
+ONE_PATIENT = "not known: one patient"
 LEFT_OUT = "since the slice is missing, could not be read or is no CT"
 
 COUNTS = frozenset({"slices", "series", "suspicious_series", "marked_series"})  # whole numbers, not shares
-
-TITLES = {
-    "auc": "Telling painted places from untouched ones (area under the curve, 0.5 is chance)",
-    "sensitivity_at_fpr": "Share of painted places found, where a given share of untouched places is marked too",
-    "sensitivity_at_fpr_by_kind": "The same by kind of forgery",
-    "frozen": "At the threshold fixed beforehand",
-    "froc": "Share of painted places found, by false marks allowed per slice",
-    "froc_by_kind": "The same by kind of forgery, false marks per slice",
-    "froc_per_scan": "Share of painted places found, by false marks allowed per scan, marks joined along z",
-    "authentic": "On series nobody is known to have touched",
-    "abstention": "How often it gives no score or no verdict",
-    "source_leak": "Does the detector know the data set instead of the forgery?",
-    "predictive_value": "What a verdict is worth where forgeries are rare",
-}
-
-_WORDS = {
-    "pooled": "all forgeries",
-    "fb_parenchyma": "removed cancers (FB) against untouched lung",
-    "fm_dense": "injected cancers (FM) against matched untouched bright structures",
-    "fb": "removed cancers (FB)",
-    "fm": "injected cancers (FM)",
-    "false_positive_rate_parenchyma": "untouched lung marked: the false-positive rate really achieved",
-    "false_positive_rate_bright": "untouched bright structures marked: the false-positive rate really achieved",
-    "slices": "slices with lung",
-    "false_marks_per_slice": "false marks per slice, before joining along z",
-    "series": "series",
-    "suspicious_series": "series called suspicious",
-    "false_marks_per_scan": "false marks per series, joined along z",
-    "marked_series": "series with at least one mark",
-    "0.01": "1 % of untouched places marked",
-    "0.05": "5 % of untouched places marked",
-    "0.02": "0.02 false marks",
-    "0.1": "0.1 false marks",
-    "0.5": "0.5 false marks",
-    "1": "1 false mark",
-    "1/1000": "1 in 1,000 forged",
-    "1/100000": "1 in 100,000 forged",
-    "fm_bright": "injected cancers (FM) against all untouched bright structures, matched or not",
-    "false_positive_rate_nodule": "untouched real nodules marked",
-    "false_positive_rate_matched": "untouched bright structures matched with the injected cancers marked",
-    "auc_parenchyma": "the same, plain lung only",
-    "auc_bright": "the same, bright structures only",
-    "mirrored": "mirrored left to right",
-    "shifted": "moved by a few pixels and one HU",
-    "template_headers": "all headers replaced by one template",
-    "auc_lost": "area under the curve lost",
-    "auc_negatives": "untouched places of the labelled scans against those of the untouched series, AUC",
-    "labelled": "labelled scans",
-    "authentic": "untouched series",
-    "undefined_slices": "slices with lung that got no score",
-    "indeterminate_series": "series without a verdict",
-    "ppv": "chance that a positive is a forgery",
-    "npv": "chance that a negative is untouched",
-}
-
-SEEN_WORDS = {
-    Seen.UNSEEN: "never seen: neither the patient nor the pixels are among what the model was fitted on",
-    Seen.OUT_OF_FOLD: "out of fold: the shipped model was fitted on it, so a model that was not judged it",
-    Seen.IN_SAMPLE: (
-        "in sample: the model that judged it was fitted on it, or does not tell what it was fitted on; such figures "
-        "flatter"
-    ),
-    Seen.UNTRAINED: "nothing was fitted: the detector learns from no scan",
-}
-
-DEFINITIONS = (
-    ("Painted place", "A labelled site where published software removed a cancer (FB) or injected one (FM)."),
-    ("Untouched place", "A place in the lungs of the same slices, at least 48 mm in-plane from every label near it: "
-     "plain lung (parenchyma) or a bright structure (vessel, scar, real nodule), chosen before the detector ran."),
-    ("Score of a place", "The highest value of the detector's map within 10 mm; the lowest possible where the map is "
-     "undefined. Painted and untouched places are treated alike. Where series are judged by different models, each "
-     "fitted without them, scores count from the mark threshold of the series' own model."),
-    ("AUC", "The chance that a painted place scores above an untouched one. 0.5 is chance, 1 is perfect."),
-    ("Matched", "Injected cancers are compared only with untouched structures of their own size, brightness and "
-     "surroundings; against all untouched places brightness alone would do."),
-    ("Content only", "What the blurred brightness of the place alone reaches, without any trace of tampering. A figure "
-     "is worth what it is above this one."),
-    ("1 % or 5 % of untouched places marked", "Share of painted places above the threshold that so many untouched "
-     "places reach. The threshold is read off these same places."),
-    ("Threshold fixed beforehand", "It was fitted on other patients and scanners; the share of untouched places it "
-     "really marks here stands beside it."),
-    ("False mark", "A mark of which most lies 48 mm or more from every label; one that overlaps the painted square "
-     "(half side 21 mm) is a hit, all others count as neither. On untouched series every mark is false."),
-    ("95 % interval", "Bootstrap over patients for areas and rates, Clopper-Pearson for counted shares; where nothing "
-     "was counted, its upper end is the bound that matters."),
-    ("Source leak", "Untouched places of both collections should look alike to an honest detector: about 0.5. Further "
-     "away, it tells the data sets apart, and the figures above may measure just that."),
-    ("Predictive value", "How often a series called suspicious would be a forgery, and one not called so untouched, if "
-     "one series in 1,000 or in 100,000 were forged."),
-)  # fmt: skip
-"""The terms a reader of the page needs, see docs/evaluation.md."""
+ROUNDED = 10  # decimals kept at most: what is beyond comes from the order of additions
 
 
 @dataclass(frozen=True)
@@ -180,8 +92,17 @@ def label_of(path: Path) -> str:
 
     >>> label_of(("fb", "0.01")), label_of(("1/1000", "ppv"))
     ('removed cancers (FB), 1 % of untouched places marked', '1 in 1,000 forged, chance that a positive is a forgery')
+    >>> label_of(("p_at_most", "0.05"))
+    'untouched slices with a p-value of at most 0.05, where 0.05 is right'
     """
-    return ", ".join(_WORDS.get(key, _plain(key)) for key in path)
+    words, role = [], ""
+    for key in path:
+        if role:
+            words.append(role.replace("{}", key))
+        elif key not in ROLES:
+            words.append(WORDS.get(key, _plain(key)))
+        role = "" if role else ROLES.get(key, "")
+    return ", ".join(words)
 
 
 def count_seen(data: Mapping[str, Any]) -> dict[Seen, int]:
@@ -213,11 +134,12 @@ def warnings_of(report: EvaluationReport) -> tuple[str, ...]:
 def say_value(value: float | None) -> str:
     """A figure for reading: three decimals, more where these would read 0 or 1, none for whole numbers above 1.
 
-    >>> [say_value(v) for v in (0.97531, 0.00012345, 0.999999123, 1.0, 0.0, 712.0, None)]
-    ['0.975', '0.00012', '0.99999912', '1.000', '0.000', '712', 'none']
+    >>> [say_value(v) for v in (0.97531, 0.00012345, 0.999999123, 1.0, 1 - 1e-15, 0.0, 712.0, None)]
+    ['0.975', '0.00012', '0.99999912', '1.000', '1.000', '0.000', '712', 'none']
     """
     if value is None or not math.isfinite(value):
         return NOT_GIVEN
+    value = round(value, ROUNDED)
     if value > 1 and float(value).is_integer():
         return str(int(value))
     if 0 < abs(value) < 0.0005:
@@ -241,7 +163,8 @@ def _make_row(path: Path, label: str, measured: Measured, content: Measured | No
         content_value="" if content is None else say_value(finite_value(content)),
         content_interval="" if content is None else _say_interval(content, is_count=False),
         reason=reason,
-        about="; ".join(f"{_plain(k)} {_say_about(v)}" for k, v in measured.about.items() if v is not None),
+        about="; ".join(f"{ABOUT.get(k, _plain(k))} {_say_about(v)}" for k, v in measured.about.items()
+                        if v is not None),
     )
 
 
@@ -262,6 +185,8 @@ def _say_interval(measured: Measured, *, is_count: bool) -> str:
     figure = measured.figure
     if finite_value(measured) is None or figure.low is None or figure.high is None:
         return ""
+    if figure.low == figure.high and measured.about.get("patients") == 1:
+        return ONE_PATIENT  # a bootstrap over one patient draws the same one each time
     ends = (_say(end, is_count=is_count) if math.isfinite(end) else "unbounded" for end in (figure.low, figure.high))
     return " to ".join(ends)
 

@@ -9,54 +9,59 @@ from rich.table import Table
 from rich.text import Text
 
 from verict.report.evaluation_json import EvaluationReport
-from verict.report.evaluation_rows import (
-    SEEN_WORDS,
-    FigureGroup,
-    FigureRow,
-    count_seen,
-    group_figures,
-    rows_of,
-    warnings_of,
-)
+from verict.report.evaluation_rows import FigureGroup, FigureRow, count_seen, group_figures, rows_of, warnings_of
+from verict.report.evaluation_words import PLAIN_TITLE, SEEN_WORDS
 from verict.report.words import printable, say_count
 
 COLUMNS = ("Figure", "Value", "95 % interval", "n", "Content only")
-COLUMN_WIDTHS = (10, 16, 9, 24)  # of all but the first, so that the tables of all groups stand in line
+COLUMN_WIDTHS = (9, 16, 9, 22)  # of all but the first, so that the tables of all groups stand in line
+NARROW, NARROW_CONTENT = 96, 12  # below so many columns the last one folds, and leaves names the room they need
 
 
-def render_evaluation(report: EvaluationReport) -> RenderableType:
-    """The conclusions, gravest first; what must be known before; the figures by kind; what is missing and why."""
+def render_evaluation(report: EvaluationReport, width: int) -> RenderableType:
+    """The conclusions, gravest first; what must be known before; the figures by kind; what is missing and why.
+
+    Parameters
+    ----------
+    report
+        The evaluation.
+    width
+        Columns it may take.
+    """
     evaluation = report.evaluation
     title = f"Detector {evaluation.detector}: how far the figures can be believed"
     parts: list[RenderableType] = [_text(title, "bold")]
     parts += [_bullet(c.text, "bold red" if c.grave else "") for c in evaluation.conclusions]
     if not evaluation.conclusions:
-        parts.append(_bullet("nothing was concluded"))
+        parts.append(_bullet(PLAIN_TITLE[0].lower() + PLAIN_TITLE[1:]))
     parts += [_bullet(warning, "bold yellow") for warning in warnings_of(report)]
     parts += [
         _bullet(f"{count} series: {SEEN_WORDS[seen]}") for seen, count in count_seen(evaluation.data).items()
     ]
     for group in group_figures(report):
-        parts += [Text(), *_render_group(group)]
+        parts += [Text(), *_render_group(group, width)]
     if evaluation.probes:
         probes = FigureGroup("probes", "Given the same scans in another guise", rows_of(evaluation.probes))
-        parts += [Text(), *_render_group(probes)]
-    parts += [Text(), _text("n counts painted places, slices or series; after the stroke the untouched places. "
-                            "Content only: what brightness alone reaches. Thresholds and what else belongs to a "
-                            "figure are in the JSON.", "dim")]
+        parts += [Text(), *_render_group(probes, width)]
+    parts += [Text(), _text("n counts painted places, slices, series or patients; after the stroke those on the "
+                            "other side. Content only: what brightness alone reaches. Thresholds and what else "
+                            "belongs to a figure are in the JSON.", "dim")]
     if evaluation.strata:
         parts.append(_text(f"By part of the data: {say_count(len(evaluation.strata), 'part')}, see the JSON.", "dim"))
     return Group(*parts)
 
 
-def _render_group(group: FigureGroup) -> list[RenderableType]:
+def _render_group(group: FigureGroup, width: int) -> list[RenderableType]:
     given = [row for row in group.rows if row.is_given]
     parts: list[RenderableType] = [_text(group.title, "bold")]
     if given:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False, expand=True)
+        table = Table(
+            box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", show_edge=False, expand=True
+        )
         table.add_column(COLUMNS[0], overflow="fold", ratio=1)
-        for title, width in zip(COLUMNS[1:], COLUMN_WIDTHS, strict=True):
-            table.add_column(title, overflow="fold", width=width)
+        last = NARROW_CONTENT if width < NARROW else COLUMN_WIDTHS[-1]
+        for title, wide in zip(COLUMNS[1:], (*COLUMN_WIDTHS[:-1], last), strict=True):
+            table.add_column(title, overflow="fold", width=wide)
         for row in given:
             table.add_row(*(_text(cell) for cell in _cells(row)))
         parts.append(table)
