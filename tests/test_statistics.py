@@ -22,6 +22,8 @@ def test_area_of_separated_and_reversed_scores():
 
 def test_area_counts_undefined_as_the_lowest_score():
     assert area_under_curve(np.array([np.nan]), np.array([-100.0])) == 0.0
+    assert area_under_curve(np.array([np.nan]), np.array([-np.inf])) == 0.5, "both are the lowest score there is"
+    assert area_under_curve(np.array([-np.inf, np.inf]), np.array([np.finfo(float).min, np.finfo(float).max])) == 0.5
 
 
 def test_interval_over_patients_is_wider_when_sites_repeat():
@@ -82,6 +84,31 @@ def test_complete_separation_is_not_certainty():
     assert (figure.value, figure.high, figure.n) == (1.0, 1.0, 6)
     assert figure.low == pytest.approx(0.025 ** (1 / 3))
     assert area_over_patients(positive * -1.0, positive, patients).high == pytest.approx(1 - 0.025 ** (1 / 3))
+
+
+def test_complete_separation_is_seen_through_rounded_weights():
+    """Weights of a third do not add up exactly; the area is 1 all the same, and so is its bound."""
+    positive = np.arange(40) < 30
+    patients = [f"p{i % 3}" for i in range(40)]
+    weights = 1 / (3 + 3 * np.arange(40) % 7)
+    figure = area_over_patients(np.where(positive, 1.0, -np.arange(40)), positive, patients, weights=weights)
+    assert (figure.value, figure.low) == (1.0, pytest.approx(0.025 ** (1 / 3)))
+
+
+def test_one_patient_says_nothing_of_others():
+    """A bootstrap would draw the same one each time and find no spread."""
+    one = ["p"] * 6
+    scores, positive = np.array([3.0, 1.0, 2.0, 0.0, 5.0, 4.0]), np.array([True, True, False, False, False, True])
+    match = np.ones((3, 3), bool)
+    for figure in (
+        area_over_patients(scores, positive, one),
+        matched_area((scores[positive], scores[~positive]), (np.array(one[:3]), np.array(one[:3])), match),
+        share_over_patients(positive, one),
+        rate_per_unit(scores, one),
+    ):
+        assert figure.value is not None
+        assert (figure.low, figure.high) == (None, None)
+    assert share_over_patients(np.ones(6, bool), one).low == pytest.approx(0.025), "a bound stays a bound"
 
 
 def test_matched_area_compares_each_positive_with_its_own():

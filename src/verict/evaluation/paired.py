@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from verict.statistics import BOOTSTRAPS, LEVEL, Figure
+from verict.statistics import Figure, mean_over_matches, tell_apart
 
 Sides = tuple[np.ndarray, np.ndarray]
 """Scores of (n,) painted and of (m,) untouched places, higher = more suspicious."""
@@ -37,29 +37,6 @@ def difference_of_areas(
     seed
         Fixes the bootstrap.
     """
-    match = np.ones((len(first[0]), len(first[1])), bool) if is_match is None else np.asarray(is_match, bool)
-    kept = np.asarray(match.any(axis=1))
-    if not kept.any():
-        return Figure(None, None, None, 0)
-    match = match[kept].astype(np.float64)
-    gained = match * (_wins(first, kept) - _wins(second, kept))
-    names, owner = np.unique(np.concatenate([np.asarray(p, dtype=str) for p in patients]), return_inverse=True)
-    own, other = owner[: len(kept)][kept], owner[len(kept) :]
-
-    def difference(counts: np.ndarray) -> float:
-        weight = match @ counts[other]
-        share = np.divide(gained @ counts[other], weight, out=np.zeros(len(weight)), where=weight > 0)
-        drawn = counts[own] * (weight > 0)
-        return float((drawn * share).sum() / drawn.sum()) if drawn.any() else np.nan
-
-    rng = np.random.default_rng(seed)
-    chosen = rng.integers(len(names), size=(BOOTSTRAPS, len(names)))
-    draws = [difference(np.bincount(c, minlength=len(names)).astype(np.float64)) for c in chosen]
-    low, high = np.nanquantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Figure(difference(np.ones(len(names))), float(low), float(high), int(kept.sum()))
-
-
-def _wins(scores: Sides, kept: np.ndarray) -> np.ndarray:
-    """(kept, m) 1 where the painted place scores higher, 0.5 where they tie; NaN counts as the lowest score."""
-    painted, clean = (np.where(np.isnan(s), -np.inf, s) for s in (scores[0][kept].astype(np.float64), scores[1]))
-    return (painted[:, None] > clean) + 0.5 * (painted[:, None] == clean)
+    match = np.ones((len(first[0]), len(first[1])), bool) if is_match is None else is_match
+    people = np.asarray(patients[0], dtype=str), np.asarray(patients[1], dtype=str)
+    return mean_over_matches(tell_apart(*first) - tell_apart(*second), people, match, seed=seed)
