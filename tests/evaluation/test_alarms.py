@@ -47,13 +47,14 @@ def test_authentic_figures_by_hand():
     value = {key: leaf.figure.value for key, leaf in tree.items()}
     assert value == {
         "slices": 8,
-        "false_marks_per_slice": pytest.approx(3 / 8),
+        "false_marks_per_slice": pytest.approx(3 / 7),  # the undefined one is left out here too
         "series": 6,
         "suspicious_series": 2,
         "false_marks_per_scan": pytest.approx(4 / 5),  # the undefined one is left out
         "marked_series": 3,
     }
     assert tree["slices"].about == {"scored": 8, "patients": 5}  # one without lung is scored, one with lung is not
+    assert tree["false_marks_per_slice"].about == {"marks": 3, "patients": 4, "left_out_unscored": 1}
     assert tree["series"].about == {"scored": 5, "patients": 5, "judged_as_volumes": 1}
     called = tree["suspicious_series"]
     low, high = stats.binomtest(2, 5).proportion_ci(0.95)
@@ -66,6 +67,16 @@ def test_authentic_figures_by_hand():
 def test_a_mark_outside_the_lung_is_a_false_mark_too():
     (judged,) = [judge(hot(2, (0, 4, 4, 5.0)), lung=[False, True])]
     assert judged.slice_marks.tolist() == [1, 0]
+
+
+def test_silence_does_not_lower_the_rate_of_false_marks():
+    """A detector that says nothing of half the slices marks as many of the others as before."""
+    values = hot(4, (0, 4, 4, 9.0), (1, 4, 4, 9.0))
+    loud = alarm_figures([judge(values[[0, 2]])], seed=0)["false_marks_per_slice"]
+    values[[1, 3]] = np.nan
+    half_silent = alarm_figures([judge(values)], seed=0)["false_marks_per_slice"]
+    assert half_silent.figure.value == loud.figure.value == 0.5
+    assert half_silent.about["left_out_unscored"] == 2
 
 
 def test_no_alarm_has_an_upper_bound():
@@ -98,7 +109,9 @@ def test_what_could_not_be_scored_proves_nothing():
     silent = [judge(undefined, patient=f"p{i}") for i in range(9)]
     tree = alarm_figures(silent, seed=0)
     assert tree["series"].figure.value == 9
-    assert tree["suspicious_series"].reason == tree["false_marks_per_scan"].reason == NONE_SCORED
+    silenced = ("false_marks_per_slice", "suspicious_series", "false_marks_per_scan", "marked_series")
+    assert {tree[key].reason for key in silenced} == {NONE_SCORED}
+    assert {tree[key].figure.value for key in silenced} == {None}
     assert predictive_figures([*tampered(1, 0), *silent])["1/1000"]["ppv"].reason == NONE_SCORED
     most = predictive_figures([*tampered(1, 0), *silent, *authentic(0, 4)])["1/1000"]["ppv"]
     assert (most.negatives, most.about["false_alarm_rate_high"]) == (4, pytest.approx(1 - 0.0125 ** (1 / 4)))
@@ -134,7 +147,7 @@ def test_without_a_false_alarm_the_positive_value_is_bounded_only():
     assert ppv.figure.value is None
     assert ppv.figure.low == pytest.approx(1e-5 * least_found / (1e-5 * least_found + (1 - 1e-5) * most))
     assert ppv.figure.high == 1.0
-    assert "only a lower bound" in ppv.reason
+    assert f"at least {ppv.figure.low:.2g}" in ppv.reason
     assert leaves["npv"].figure.value == 1.0
 
 

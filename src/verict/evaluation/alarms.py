@@ -18,17 +18,20 @@ from verict.statistics import Figure, rate_per_unit, share_of_count
 
 NO_AUTHENTIC = "no authentic scans were given"
 NONE_SCORED = "no authentic series could be scored"
+NO_LUNG = "no lung in any slice"
 
 
 @dataclass(frozen=True, eq=False)
 class Judged:
     """One series at the thresholds of its case.
 
-    ``slice_marks`` has one entry a slice that counts: with lung, or with a mark all the same. ``is_deep``: some of
-    its slices are joined along z, so that it is judged as a volume and not slice by slice.
+    ``slices`` counts those with lung, or with a mark all the same. ``slice_marks`` has one entry for each of these that
+    got a score: where nothing was said there is no mark, and no merit in that. ``is_deep``: some of its slices are
+    joined along z, so that it is judged as a volume and not slice by slice.
     """
 
     case: Case
+    slices: int
     slice_marks: np.ndarray
     scored_slices: int
     regions: int
@@ -61,10 +64,13 @@ def judge_case(case: Case, detector: str) -> Judged:
         mark_threshold=case.calibration["mark_threshold"],
     )
     assessment = assess(volume, (evidence,), ("",) * volume.slice_count)
+    is_scored = (~np.isnan(case.score_map.values)).any(axis=(1, 2))
+    counts = case.subject.lung_slices | (counted > 0)
     return Judged(
         case,
-        counted[case.subject.lung_slices | (counted > 0)],
-        int((~np.isnan(case.score_map.values)).any(axis=(1, 2)).sum()),
+        int(counts.sum()),
+        counted[counts & is_scored],
+        int(is_scored.sum()),
         len(assessment.regions),
         assessment.verdict,
         any(averaged_slices(volume, run) >= MIN_RUN_SLICES for run in volume.runs),
@@ -75,8 +81,8 @@ def alarm_figures(judged: Sequence[Judged], *, seed: int) -> Tree:
     """``authentic``: counts of slices and series, false marks a slice and a scan, series called suspicious or marked.
 
     ``suspicious_series`` and ``marked_series`` are counts; their interval is what the same detector would call among
-    as many other series, by Clopper and Pearson, which takes series as independent. Series of which no slice could be
-    scored raise no alarm and prove nothing: all but ``series`` itself leave them out.
+    as many other series, by Clopper and Pearson, which takes series as independent. Slices and series that could not be
+    scored raise no alarm and prove nothing: all but ``slices`` and ``series`` themselves leave them out.
     """
     own = [j for j in judged if j.case.subject.source is Source.AUTHENTIC]
     keys = ("slices", "false_marks_per_slice", "series", "suspicious_series", "false_marks_per_scan", "marked_series")
@@ -87,13 +93,13 @@ def alarm_figures(judged: Sequence[Judged], *, seed: int) -> Tree:
     marks = np.concatenate([j.slice_marks for j in own])
     owners = [j.patient for j in own for _ in j.slice_marks]
     deep = sum(j.is_deep for j in own)
-    whose = len(set(patients))
+    whose, slices = len(set(patients)), sum(j.slices for j in own)
     return {
-        "slices": _count(len(marks), scored=sum(j.scored_slices for j in own), patients=whose),
+        "slices": _count(slices, scored=sum(j.scored_slices for j in own), patients=whose),
         "false_marks_per_slice": Measured(
             rate_per_unit(marks, owners, seed=seed),
-            about={"marks": int(marks.sum()), "patients": len(set(owners))},
-            reason="" if len(marks) else "no lung in any slice",
+            about={"marks": int(marks.sum()), "patients": len(set(owners)), "left_out_unscored": slices - len(marks)},
+            reason="" if len(marks) else NONE_SCORED if slices else NO_LUNG,
         ),
         "series": _count(len(own), scored=len(scored), patients=whose, judged_as_volumes=deep),
         "suspicious_series": _count_of(scored, np.array([j.is_suspicious for j in scored])),

@@ -50,15 +50,16 @@ def _values(prevalence: float, found: Figure, alarm: Figure) -> Tree:
     bounds = (found.low, found.high, alarm.low, alarm.high)
     low, high, least, most = (0.0 if bound is None else bound for bound in bounds)
     ppv = _positive(prevalence, found.value, alarm.value) if alarm.value else None
+    ppv_low = _positive(prevalence, low, most) or 0.0
     reason = ""
     if not alarm.value:
         reason = (
             f"no false alarm among {alarm.n} authentic patients: their rate is known only to be below {most:.2g}, "
-            "so only a lower bound can be given"
+            f"so all that can be said is at least {ppv_low:.2g}"
         )
     return {
         "ppv": Measured(
-            Figure(ppv, _positive(prevalence, low, most), _positive(prevalence, high, least), found.n),
+            Figure(ppv, ppv_low, _positive(prevalence, high, least), found.n),
             alarm.n,
             about,
             reason,
