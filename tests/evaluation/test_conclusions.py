@@ -11,6 +11,8 @@ from verict.datasets.splits import Scanner
 from verict.detect.evidence import ScoreMap
 from verict.evaluation.case import Case, Place, PlaceKind, Seen, Subject, without_pixels
 from verict.evaluation.conclusions import compare_with_brightness, conclude
+from verict.evaluation.figures import location_figures
+from verict.evaluation.matching import match_places
 from verict.evaluation.places import tabulate_places
 from verict.evaluation.result import Evaluation, Measured
 from verict.statistics import Figure
@@ -177,6 +179,18 @@ def test_few_places_are_said_to_be_few(patients, few):
     texts = [c.text for c in drawn if c.code == "too_few"]
     assert len(texts) == 2 * few
     assert all(f"{patients} places of {patients} patients" in text for text in texts)
+
+
+def test_few_patients_told_apart_completely_are_few_and_not_chance():
+    """Of four patients an area of 1 has an interval down to 0.4: that is their number, not the detector."""
+    cases = make_cases(better=BOTH, patients=4)
+    table = tabulate_places(cases)
+    evaluation = Evaluation("detector", location_figures(table, match_places(table), seed=0))
+    complete = evaluation.figures["auc"]["pooled"].figure
+    assert (complete.value, complete.low) == (1.0, pytest.approx(0.398, abs=1e-3))
+    codes = {c.code for c in conclude(evaluation, cases)}
+    assert "too_few" in codes
+    assert "chance" not in codes
 
 
 def test_the_gravest_come_first(good):

@@ -140,8 +140,9 @@ def compare_with_brightness(table: PlaceTable, kind: PlaceKind, *, seed: int = 0
 
 
 def _chance(figures: Tree) -> Iterator[Conclusion]:
+    """Not where all painted places score highest: how few their patients are is then said by `_too_few`."""
     area = find_figure(figures, "auc", "pooled")
-    if area is not None and area.figure.low is not None and area.figure.low <= 0.5:
+    if area is not None and area.figure.value != 1 and area.figure.low is not None and area.figure.low <= 0.5:
         text = f"Painted places are not shown to score above untouched ones: area under the curve {_say(area.figure)}."
         yield Conclusion("chance", text)
 
