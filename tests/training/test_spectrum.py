@@ -29,8 +29,9 @@ from verict.training.thresholds import assemble_maps
 
 RECIPE = SpectrumRecipe()
 SMALL = SpectrumRecipe(
-    seed=5, forged=24, varied=6, folds=3, network=NetworkRecipe(hidden=8, members=1, epochs=4, learning_rate=1e-2)
-)
+    seed=5, forged=24, varied=6, forged_phantoms=12, varied_phantoms=3, folds=3,
+    network=NetworkRecipe(hidden=8, members=1, epochs=4, learning_rate=1e-2),
+)  # fmt: skip
 
 
 def silent(what: str, done: int, total: int) -> None:

@@ -17,12 +17,10 @@ from verict.datasets.splits import Scanner
 from verict.detect.spectrum_features import ORIGIN_PX, STRIDE_PX, SliceFeatures, slice_features
 from verict.errors import DatasetError
 from verict.tamper.repaint import ForgeryKind, RepaintConfig, TouchUp, repaint_slice
-from verict.training.phantoms import FOLDER as PHANTOM
 
 CLEAN_MM = 48.0  # windows at least this far from every label are untouched (see datasets.sites)
 NEITHER_MM = 20.0  # windows between this and CLEAN_MM of a label are not trained on
 LONG_SERIES_SHARE = 3.0  # draws of a whole series for each of a scan of few slices
-PHANTOM_SHARE = 0.5  # and of a simulated scan: there can be any number of them
 AUTHENTIC, REAL_FAKES, FORGED, VARIED = "authentic", "ctgan", "forged", "varied"
 _SOURCES = {Source.AUTHENTIC: AUTHENTIC, Source.LABELLED: REAL_FAKES}
 
@@ -144,8 +142,8 @@ def distance_mm(features: SliceFeatures, points_mm: np.ndarray, spacing_mm: tupl
 def simulate_forgeries(scans: list[Scan], count: int, seed: int, progress: Progress) -> list[Sample]:
     """Forge single slices of untouched scans, and untouched parts of the real fakes' slices.
 
-    A long series gives three times what a scan of few slices gives, a simulated one half. Paint, noise law, blend
-    window and footprint are drawn at random; half the slices are first shown as by another scanner.
+    A long series gives three times what a scan of few slices gives. Paint, noise law, blend window and
+    footprint are drawn at random; half the slices are first shown as by another scanner.
     """
     return _simulate(scans, count, seed, "simulating forgeries", progress, forge=True)
 
@@ -160,17 +158,11 @@ def _simulate(
 ) -> list[Sample]:
     rng = np.random.default_rng([seed, forge])
     pool = [s for s in scans if s.lungs.any_found]
-    share = np.array([_draws_of(s) for s in pool])
+    share = np.array([LONG_SERIES_SHARE if s.volume.slice_count > 3 else 1.0 for s in pool])
     order = rng.choice(len(share), size=count, p=share / share.sum())
     jobs = [(pool[i], int(s), forge) for i, s in zip(order, rng.integers(2**31, size=count), strict=True)]
     made = _in_parallel(lambda job: _simulate_slice(*job), jobs, what, progress)
     return [sample for sample in made if sample is not None]
-
-
-def _draws_of(scan: Scan) -> float:
-    if scan.folder == PHANTOM:
-        return PHANTOM_SHARE
-    return LONG_SERIES_SHARE if scan.volume.slice_count > 3 else 1.0
 
 
 def vary_scanner(hu: np.ndarray, rng: np.random.Generator) -> np.ndarray:

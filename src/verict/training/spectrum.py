@@ -58,6 +58,8 @@ class SpectrumRecipe:
         Whether nothing else is: no real scan, no real fake.
     forged, varied
         Simulated forgeries, and untouched slices shown as by another scanner.
+    forged_phantoms, varied_phantoms
+        The same of the simulated chests.
     painted_mm
         Windows centred this close to a painted place are painted.
     clean_windows
@@ -79,6 +81,8 @@ class SpectrumRecipe:
     simulated_only: bool = False
     forged: int = 6000
     varied: int = 1500
+    forged_phantoms: int = 2500
+    varied_phantoms: int = 300
     painted_mm: float = 7.0
     clean_windows: int = 40
     far_windows: int = 6
@@ -114,11 +118,15 @@ def train_spectrum(
         )
     if ledger is not None:
         real_fakes.check_ledger(ledger)
-    scans = [] if recipe.simulated_only else load_scans(data, progress)
-    scans += simulate_scans(recipe.phantoms, recipe.seed, progress)
-    samples = untouched_and_labelled(scans, recipe.seed, progress)
-    samples += simulate_forgeries(scans, recipe.forged, recipe.seed, progress)
-    samples += simulate_scanners(scans, recipe.varied, recipe.seed, progress)
+    scans: list[Scan] = []
+    samples: list[Sample] = []
+    if not recipe.simulated_only:
+        scans += load_scans(data, progress)
+        samples += _draw_samples(scans, recipe.forged, recipe.varied, recipe.seed, progress)
+    if recipe.phantoms:
+        chests = list(simulate_scans(recipe.phantoms, recipe.seed, progress))
+        scans += chests
+        samples += _draw_samples(chests, recipe.forged_phantoms, recipe.varied_phantoms, recipe.seed, progress)
     judged = cross_fit(scans, samples, recipe, progress)
     progress("fitting the shipped model", 0, 1)
     network = _fit(samples, np.arange(len(samples)), recipe)
@@ -162,6 +170,13 @@ def weigh_cases(cases: list[Case], forged: list[ForgedSeries]) -> dict[str, Any]
     fakes = list(zip(table.score.tolist(), table.patient.tolist(), strict=True))
     runs = [(f.score, f.patient) for f in forged]
     return fit_evidence(slices, fakes, untouched_series=series, forged_series=runs)
+
+
+def _draw_samples(scans: list[Scan], forged: int, varied: int, seed: int, progress: Progress) -> list[Sample]:
+    """Slices as they are, forged ones, and ones shown as by another scanner."""
+    samples = untouched_and_labelled(scans, seed, progress)
+    samples += simulate_forgeries(scans, forged, seed, progress)
+    return samples + simulate_scanners(scans, varied, seed, progress)
 
 
 def cross_fit(scans: list[Scan], samples: list[Sample], recipe: SpectrumRecipe, progress: Progress) -> Judged:
