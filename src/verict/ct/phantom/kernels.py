@@ -46,10 +46,10 @@ class KernelShape:
 
 
 # Fitted to the noise power spectra of soft tissue above 0.22 cycles per mm in real series (B31f: 0.3), folding at
-# the pixels' limit included, and for two kernels of one acquisition to the transfer from one to the other: within
-# 15 % of the measured power up to the cutoff. Below, where tissue outweighs noise, the smooth continuation to 1.
-# The edge enhancement of GE LUNG was then raised to fit the spectrum of lung. The B31f series may hold noise
-# reduction of its maker's.
+# the pixels' limit included, and for two kernels of one acquisition to the transfer from one to the other. Below,
+# where tissue outweighs noise, the smooth continuation to 1. Edge gain, skew and tail of GE LUNG were then raised by
+# hand for the spectrum of lung (fitted: 0.689, 0.936, 0.032). The B31f series may hold noise reduction of its maker's.
+# How near simulated series come: docs/phantom.md.
 MEASURED_KERNELS = {
     "Philips B": KernelShape(0.908, 1.415, 0.584, 1.063, 1.758, 0.007),
     "Siemens B31f": KernelShape(0.807, 1.008, 0.121, 2.136, 6.000, 0.013),
