@@ -1,7 +1,8 @@
 """Figures with their intervals: areas under the curve over patients, and shares of counts.
 
 Bootstraps draw patients, each with all that is theirs, and give percentile intervals. One patient alone says nothing
-of others, so there is no interval then. From fewer than about ten patients these intervals are too narrow.
+of others, so there is no interval then. From fewer than about ten patients these intervals are too narrow: those
+of five hold the truth in about four cases of five, not nineteen of twenty.
 """
 
 from __future__ import annotations
@@ -211,6 +212,16 @@ def share_over_patients(hits: np.ndarray, patients: Sequence[str] | np.ndarray, 
     totals, sizes = np.bincount(owner, hits), np.bincount(owner)
     interval = _interval(lambda drawn: float(drawn @ totals / (drawn @ sizes)), len(names), seed)
     return Figure(float(hits.mean()), *interval, len(hits))
+
+
+def effective_patients(patients: Sequence[str] | np.ndarray) -> float:
+    """How many patients with equally many units would tell as much (Kish, Survey Sampling, 1965), in [1, patients].
+
+    >>> effective_patients(["a", "a", "b", "b"]), round(effective_patients(["a"] * 98 + ["b", "c"]), 2)
+    (2.0, 1.04)
+    """
+    sizes = np.unique(np.asarray(patients), return_counts=True)[1].astype(np.float64)
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
 
 
 def rate_per_unit(counts: np.ndarray, patients: Sequence[str] | np.ndarray, *, seed: int = 0) -> Figure:

@@ -95,13 +95,13 @@ def test_names_of_figures_have_room_on_a_terminal_of_80_columns() -> None:
 
 
 def test_one_patient_has_no_interval_over_patients() -> None:
-    def interval(patients: int) -> str:
-        rate = figure(0.414, 0.414, 0.414, 29, about={"patients": patients})
-        (row,) = rows_of({"false_marks_per_slice": rate})
+    def interval(key: str, patients: int) -> str:
+        (row,) = rows_of({key: figure(0.414, n=29, about={"patients": patients})})
         return row.interval
 
-    assert interval(1) == "not known: one patient"
-    assert interval(2) == "0.414 to 0.414"
+    assert interval("false_marks_per_slice", 1) == "not known: one patient"
+    assert interval("false_marks_per_slice", 2) == ""
+    assert interval("slices", 1) == "", "a count of what is there has none anyway"
 
 
 def test_the_order_of_additions_is_not_shown() -> None:

@@ -14,7 +14,7 @@ from verict.detect.verdict import MIN_RUN_SLICES, assess, averaged_slices
 from verict.evaluation.case import Case
 from verict.evaluation.marks import count_slice_marks
 from verict.evaluation.result import Measured, Tree
-from verict.statistics import Figure, rate_per_unit, share_of_count
+from verict.statistics import Figure, effective_patients, rate_per_unit, share_of_count
 
 NO_AUTHENTIC = "no authentic scans were given"
 NONE_SCORED = "no authentic series could be scored"
@@ -96,17 +96,13 @@ def alarm_figures(judged: Sequence[Judged], *, seed: int) -> Tree:
     whose, slices = len(set(patients)), sum(j.slices for j in own)
     return {
         "slices": _count(slices, scored=sum(j.scored_slices for j in own), patients=whose),
-        "false_marks_per_slice": Measured(
-            rate_per_unit(marks, owners, seed=seed),
-            about={"marks": int(marks.sum()), "patients": len(set(owners)), "left_out_unscored": slices - len(marks)},
-            reason="" if len(marks) else NONE_SCORED if slices else NO_LUNG,
+        "false_marks_per_slice": _rate(
+            marks, owners, seed, NONE_SCORED if slices else NO_LUNG, left_out_unscored=slices - len(marks)
         ),
         "series": _count(len(own), scored=len(scored), patients=whose, judged_as_volumes=deep),
         "suspicious_series": _count_of(scored, np.array([j.is_suspicious for j in scored])),
-        "false_marks_per_scan": Measured(
-            rate_per_unit(np.array([j.regions for j in scored]), [j.patient for j in scored], seed=seed),
-            about={"marks": sum(j.regions for j in scored), "patients": len({j.patient for j in scored})},
-            reason="" if scored else NONE_SCORED,
+        "false_marks_per_scan": _rate(
+            np.array([j.regions for j in scored]), [j.patient for j in scored], seed, NONE_SCORED
         ),
         "marked_series": _count_of(scored, np.array([j.regions > 0 for j in scored])),
     }
@@ -114,6 +110,17 @@ def alarm_figures(judged: Sequence[Judged], *, seed: int) -> Tree:
 
 def _count(value: int, **about: int) -> Measured:
     return Measured(Figure(float(value), None, None, value), about=about)
+
+
+def _rate(counts: np.ndarray, patients: Sequence[str], seed: int, reason: str, **about: int) -> Measured:
+    """Marks a slice or scan; few patients with most of the slices make its interval too narrow, so that is told."""
+    if not len(counts):
+        return Measured.missing(reason)
+    told = {"marks": int(counts.sum()), "patients": len(set(patients)), **about}
+    return Measured(
+        rate_per_unit(counts, patients, seed=seed),
+        about={**told, "effective_patients": effective_patients(patients)},
+    )
 
 
 def _count_of(own: Sequence[Judged], called: np.ndarray) -> Measured:

@@ -23,6 +23,9 @@ class PlaceKind(StrEnum):
     NODULE = "nodule"  # a real nodule or mass, untouched: a TM row, or documented for an authentic series
 
 
+PAINTED = (PlaceKind.FB, PlaceKind.FM)
+
+
 @dataclass(frozen=True)
 class Place:
     """One place the detector is judged at.

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from verict.evaluation.case import PlaceKind
+from verict.evaluation.case import PAINTED, PlaceKind
 from verict.evaluation.matching import Matching
 from verict.evaluation.places import PlaceTable
 from verict.evaluation.result import FALSE_POSITIVE_RATES, Measured, Tree
 from verict.statistics import Figure, area_over_patients, matched_area, share_of_count, share_over_patients
 
-PAINTED = (PlaceKind.FB, PlaceKind.FM)
 UNTOUCHED = (PlaceKind.PARENCHYMA, PlaceKind.BRIGHT)
 NO_MAP = "one HU value a place makes no map, so it has no marks"
 Scores = Callable[[PlaceTable], np.ndarray]
@@ -128,7 +127,6 @@ def _sensitivity(comparison: Comparison, scores: Scores, rate: float) -> Measure
     about: dict[str, float | int | str | None] = {
         "above_score" if scores is detector_score else "above_hu": limit,
         "false_positive_rate": float(weights[negative > limit].sum()),
-        "interval_of": "the count at this threshold; that the threshold rests on so many untouched places is not in it",
     }
     return Measured(share_of_count(int(found.sum()), len(found)), len(negative), about)
 

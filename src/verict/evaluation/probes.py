@@ -21,7 +21,7 @@ from verict.ct.lungs import LungRegion
 from verict.ct.volume import CTVolume
 from verict.datasets.scans import Scan, Source
 from verict.detect.evidence import Needs, ScoreMap
-from verict.evaluation.case import Case, Place, PlaceKind, Subject
+from verict.evaluation.case import PAINTED, Case, Place, PlaceKind, Subject
 from verict.evaluation.fair import show_volume
 from verict.evaluation.paired import difference_of_areas
 from verict.evaluation.places import margin_of, score_at
@@ -30,7 +30,6 @@ from verict.statistics import area_under_curve
 
 SHIFT_PX = 3  # not a multiple of any stride in use
 SHIFT_HU = 1
-PAINTED = (PlaceKind.FB, PlaceKind.FM)
 
 Examine = Callable[[CTVolume, LungRegion], ScoreMap]
 """Scores a volume with one and the same model each time."""

@@ -8,8 +8,8 @@ import numpy as np
 
 from verict.datasets.scans import Source
 from verict.evaluation.alarms import Judged, alarm_figures
-from verict.evaluation.case import PlaceKind, Subject
-from verict.evaluation.figures import PAINTED, areas, compare_kinds, detector_score, frozen_figures
+from verict.evaluation.case import PAINTED, PlaceKind, Subject
+from verict.evaluation.figures import areas, compare_kinds, detector_score, frozen_figures
 from verict.evaluation.matching import match_places
 from verict.evaluation.places import PlaceTable
 from verict.evaluation.result import Measured, Tree

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,12 +80,12 @@ def fit_thresholds(maps: Iterable[AuthenticMap], goals: Goals) -> dict[str, floa
     }
 
 
-def _lowest(candidates: np.ndarray, goal: float, rate: object) -> float:
+def _lowest(candidates: np.ndarray, goal: float, rate: Callable[[float], float]) -> float:
     """A candidate whose rate keeps to the goal, by bisection: rates all but always fall as thresholds rise."""
     low, high = 0, len(candidates) - 1
     while low < high:
         middle = (low + high) // 2
-        if rate(candidates[middle]) <= goal:  # type: ignore[operator]
+        if rate(float(candidates[middle])) <= goal:
             high = middle
         else:
             low = middle + 1

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from verict.datasets.scans import Source
-from verict.evaluation.case import Case, PlaceKind
+from verict.evaluation.case import PAINTED, Case
 from verict.evaluation.places import score_at
 from verict.evaluation.result import Measured, Tree
 from verict.evaluation.weight import LEVELS, Forged, Untouched, fit_evidence, untouched_scores
@@ -47,7 +47,7 @@ def _forged(case: Case) -> list[Forged]:
     return [
         Forged(score_at(case.score_map, p.z, p.y, p.x, spacing_mm), case.subject.patient)
         for p in case.subject.places
-        if p.kind in (PlaceKind.FB, PlaceKind.FM)
+        if p.kind in PAINTED
     ]
 
 

@@ -183,10 +183,10 @@ def _say(value: float | None, *, is_count: bool) -> str:
 
 def _say_interval(measured: Measured, *, is_count: bool) -> str:
     figure = measured.figure
-    if finite_value(measured) is None or figure.low is None or figure.high is None:
+    if finite_value(measured) is None:
         return ""
-    if figure.low == figure.high and measured.about.get("patients") == 1:
-        return ONE_PATIENT  # a bootstrap over one patient draws the same one each time
+    if figure.low is None or figure.high is None:
+        return ONE_PATIENT if measured.about.get("patients") == 1 and not is_count else ""
     ends = (_say(end, is_count=is_count) if math.isfinite(end) else "unbounded" for end in (figure.low, figure.high))
     return " to ".join(ends)
 

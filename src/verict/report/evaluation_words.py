@@ -98,6 +98,8 @@ ABOUT = {
     "false_alarm_rate_high": "upper end of its interval",
     "undecided": "close to the threshold",
     "unscored": "without any score",
+    "left_out_unscored": "left out, without any score",
+    "effective_patients": "worth so many patients with as many slices each",
     "limit_for_so_many_patients": "uniform ones stay below this in 95 of 100 trials",
     "auc_as_is": "AUC as they are",
     "auc_in_guise": "AUC in the other guise",
@@ -120,20 +122,25 @@ DEFINITIONS = (
      "plain lung (parenchyma) or a bright structure (vessel, scar, real nodule), chosen before the detector ran."),
     ("Score of a place", "The highest value of the detector's map within 10 mm; the lowest possible where the map is "
      "undefined. Painted and untouched places are treated alike. Where series are judged by different models, each "
-     "fitted without them, scores count from the mark threshold of the series' own model."),
+     "fitted without them, scores are ranked as they are; the area by how far they lie above each model's own "
+     "threshold stands beside."),
     ("AUC", "The chance that a painted place scores above an untouched one. 0.5 is chance, 1 is perfect."),
     ("Matched", "Injected cancers are compared only with untouched structures of their own size, brightness and "
      "surroundings; against all untouched places brightness alone would do."),
     ("Content only", "What the blurred brightness of the place alone reaches, without any trace of tampering. A figure "
      "is worth what it is above this one."),
     ("1 % or 5 % of untouched places marked", "Share of painted places above the threshold that so many untouched "
-     "places reach. The threshold is read off these same places."),
+     "places reach. The threshold is read off these same places; the interval is of the count at this threshold and "
+     "does not hold that the threshold rests on so many untouched places."),
     ("Threshold fixed beforehand", "It was fitted on other patients and scanners; the share of untouched places it "
      "really marks here stands beside it."),
     ("False mark", "A mark of which most lies 48 mm or more from every label; one that overlaps the painted square "
-     "(half side 21 mm) is a hit, all others count as neither. On untouched series every mark is false."),
+     "(half side 21 mm) is a hit, all others count as neither. On untouched series every mark is false, and slices "
+     "without a score are left out."),
     ("95 % interval", "Bootstrap over patients for areas and rates, Clopper-Pearson for counted shares; where nothing "
-     "was counted, its upper end is the bound that matters. One patient alone gives none."),
+     "was counted, its upper end is the bound that matters, and where all painted places score above all untouched "
+     "ones it is that of so many patients. One patient alone gives none, and fewer than about ten, or a few with most "
+     "of the slices, one that is too narrow."),
     ("Source leak", "Untouched places of both collections should look alike to an honest detector: about 0.5. Further "
      "away, it tells the data sets apart, and the figures above may measure just that."),
     ("Predictive value", "How often a series called suspicious would be a forgery, and one not called so untouched, if "
