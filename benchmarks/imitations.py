@@ -103,8 +103,8 @@ def pair_singles(data: Path) -> Iterator[tuple[Series, Series]]:
         name = str(volume.headers[0].ConvolutionKernel)
         kernel = next(k for start, k in PRESETS.items() if name.startswith(start))
         thickness_mm = volume.slice_thickness_mm or 5.0
-        real = Series(SINGLES, f"slice {number}", volume.hu, find_lungs(volume).mask, volume.spacing_mm[1],
-                      thickness_mm, stacked=False)
+        real = Series(SINGLES, str(volume.headers[0].PatientID), volume.hu, find_lungs(volume).mask,
+                      volume.spacing_mm[1], thickness_mm, stacked=False)
         protocol = Protocol(kernel=KERNELS[kernel], thickness_mm=thickness_mm, increment_mm=thickness_mm,
                             pixel_mm=real.pixel_mm, beam_hardening=True)
         rng = np.random.default_rng((7, number))

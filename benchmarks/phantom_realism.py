@@ -3,9 +3,10 @@
     python benchmarks/phantom_realism.py --data ../shared/data/authentic [--out docs/images]
 
 Each real series is imitated: same pixels, thickness, increment and kernel (`imitations.py` lists what was fitted
-to it). Printed, for windows of 32 pixels: noise of soft tissue, correlation of neighbouring slices, and how often a
-random forest tells windows of lung apart, real from simulated (`tell_apart.py`). The figure, phantom-realism.png,
-needs the extra `figures`, the classifier the extra `train`.
+to it). Printed, for windows of 32 pixels: noise of soft tissue, correlation of neighbouring slices, power against
+the real series, and how often a random forest tells windows of lung apart, real from simulated (`tell_apart.py`).
+The figure, phantom-realism.png, needs the extra `figures`, the classifier the extra `train`. Figures are kept in
+`results/`.
 """
 
 from __future__ import annotations
@@ -13,15 +14,29 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from dataclasses import dataclass
+import typing
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from imitations import IMITATIONS, imitate, load_real, pair_singles
+from measuring import keep_result
 from noise_windows import SIDE, Series, correlate_along_z, find_windows, measure_spectrum
-from tell_apart import Told, describe_pair, describe_singles, know_the_series, leave_patients_out, meet_unseen
+from tell_apart import (
+    Described,
+    Told,
+    describe_pair,
+    describe_singles,
+    know_the_series,
+    leave_patients_out,
+    meet_unseen,
+)
+
+from verict.ct.phantom.kernels import MEASURED_KERNELS
 
 EDGES_PER_MM = np.arange(0.02, 1.0, 0.04)
+MIDDLE_PER_MM = (EDGES_PER_MM[1:] + EDGES_PER_MM[:-1]) / 2
+KURTOSIS = -3  # column of the features
 LAGS = (1, 2, 3, 4)
 LUNG_BINS, BODY_BINS = np.arange(-1024, -300, 12), np.arange(-300, 401, 10)
 
@@ -40,9 +55,8 @@ class Measured:
     @property
     def soft_sd_hu(self) -> float:
         """Noise of soft tissue above 0.1 cycles per mm."""
-        middle = (EDGES_PER_MM[1:] + EDGES_PER_MM[:-1]) / 2
-        power = np.where((middle > 0.1) & np.isfinite(self.spectra["soft"]), self.spectra["soft"], 0)
-        return float(np.sqrt((power * 2 * np.pi * middle * np.diff(EDGES_PER_MM)).sum()))
+        power = np.where((MIDDLE_PER_MM > 0.1) & np.isfinite(self.spectra["soft"]), self.spectra["soft"], 0)
+        return float(np.sqrt((power * 2 * np.pi * MIDDLE_PER_MM * np.diff(EDGES_PER_MM)).sum()))
 
 
 def measure(blocks: list[Series]) -> Measured:
@@ -80,22 +94,61 @@ def main() -> None:
         pairs.append(describe_pair(real, blocks))
     _say("single slices ...")
     singles = describe_singles(list(pair_singles(options.data)))
-    _print_measured(results)
-    _print_told("patients left out", leave_patients_out(pairs))
-    _print_told("series known, slices and chests left out", know_the_series(pairs))
-    _print_told("scanners nothing was fitted to", meet_unseen(pairs, singles), mean=False)
+    rows = [compare(*results[pair.name], pair) for pair in pairs]
+    _print_measured(rows)
+    told = {
+        "patients left out": leave_patients_out(pairs),
+        "series known, slices and chests left out": know_the_series(pairs),
+        "scanners nothing was fitted to": meet_unseen(pairs, singles),
+    }
+    for title, some in told.items():
+        _print_told(title, some, mean=some[0].name in results)
+    figures = {"series": rows, "told_apart": {title: [asdict(t) for t in some] for title, some in told.items()}}
+    kept = keep_result("phantom_realism", {"imitations": [asdict(one) for one in IMITATIONS]}, figures)
+    _say(f"kept in {kept.parent.name}/{kept.name}")
     if options.out is not None:
         from realism_figure import draw_figure
 
         draw_figure(results, EDGES_PER_MM, LUNG_BINS, BODY_BINS, options.out / "phantom-realism.png")
 
 
-def _print_measured(results: dict[str, tuple[str, Measured, Measured]]) -> None:
+def compare(kernel: str, real: Measured, fake: Measured, pair: Described) -> dict[str, object]:
+    """What is printed of a series and its imitation: values as [real, simulated], power as simulated / real."""
+    cutoff = MEASURED_KERNELS[kernel].cutoff_per_mm
+    ratio = {tissue: fake.spectra[tissue] / real.spectra[tissue] for tissue in ("soft", "lung")}
+    middle, known = MIDDLE_PER_MM, np.isfinite(ratio["soft"])
+    noise = ratio["soft"][known & (middle > (0.3 if "B31f" in kernel else 0.22)) & (middle < cutoff)]
+    bands = {"below 0.1": (0, 0.1), "0.15 to 0.35": (0.15, 0.35), "0.35 to cutoff": (0.35, cutoff),
+             "beyond cutoff": (cutoff + 0.02, 1.0)}
+    lung = {}
+    for name, (low, high) in bands.items():
+        band = known & (middle > low) & (middle < high)
+        lung[name] = round(float(np.exp(np.log(ratio["lung"][band]).mean())), 2) if band.any() else None
+    return {
+        "name": pair.name,
+        "noise_hu": [round(m.soft_sd_hu, 1) for m in (real, fake)],
+        "along_z": [round(float(m.along_z[0]), 3) for m in (real, fake)],
+        "windows": [[m.windows[tissue] for m in (real, fake)] for tissue in ("soft", "lung")],
+        "kurtosis": [round(float(np.median(pair.features[pair.simulated == s, KURTOSIS])), 2) for s in (False, True)],
+        "soft_power": [round(float(v), 2) for v in (noise.min(), np.median(noise), noise.max())],
+        "lung_power": lung,
+    }
+
+
+def _print_measured(rows: list[dict[str, typing.Any]]) -> None:
     print("| series | noise of soft tissue, HU: real, simulated | correlation with the next slice, lung | "
-          "lung windows |\n|---|---|---|---|")
-    for name, (_, real, fake) in results.items():
-        print(f"| {name} | {real.soft_sd_hu:.0f}, {fake.soft_sd_hu:.0f} | {real.along_z[0]:.2f}, {fake.along_z[0]:.2f} "
-              f"| {real.windows['lung']}, {fake.windows['lung']} |")
+          "kurtosis of lung | windows of soft tissue | of lung |\n|---|---|---|---|---|---|")
+    for row in rows:
+        (soft, lung), noise = row["windows"], row["noise_hu"]
+        print(f"| {row['name']} | {noise[0]:.0f}, {noise[1]:.0f} | {row['along_z'][0]:.2f}, {row['along_z'][1]:.2f} "
+              f"| {row['kurtosis'][0]:.1f}, {row['kurtosis'][1]:.1f} | {soft[0]}, {soft[1]} | {lung[0]}, {lung[1]} |")
+    print("\nPower, simulated / real; of soft tissue the lowest, median and highest band, from 0.22 cycles per mm "
+          "(B31f 0.3) to the cutoff:\n")
+    bands = list(rows[0]["lung_power"])
+    print(f"| series | soft tissue | {' | '.join(f'lung, {b}' for b in bands)} |\n|{'---|' * (2 + len(bands))}")
+    for row in rows:
+        lung = " | ".join("-" if v is None else f"{v:.2f}" for v in row["lung_power"].values())
+        print(f"| {row['name']} | {', '.join(f'{v:.2f}' for v in row['soft_power'])} | {lung} |")
 
 
 def _print_told(title: str, told: list[Told], *, mean: bool = True) -> None:

@@ -1,20 +1,28 @@
-"""What a simulated slice costs: processor time of drawing the anatomy and of scanning it, and the clock's time.
+"""What a simulated slice costs, and how long a whole scan and a hundred of them take.
 
     python benchmarks/phantom_speed.py [--slices 32]
 
-The clock depends on how busy the machine is, processor time hardly.
+First the processor time of drawing the anatomy and of scanning it, with one thread; then `verict phantom` with its
+defaults, a whole chest in 2 mm slices, in its own process. The clock depends on how busy the machine is, processor
+time hardly: the load is printed and kept with the figures.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
+from measuring import describe_machine, keep_result, run_python
 
 from verict.ct.phantom.anatomy import Anatomy, draw_anatomy
 from verict.ct.phantom.scanner import Protocol, acquire
+
+PHANTOM = ["-c", "from verict.cli.main import app; app()", "phantom"]
+SCANS = 100
 
 
 class _Timed:
@@ -30,24 +38,52 @@ class _Timed:
         return slab
 
 
+def time_slices(slices: int) -> dict[str, dict[str, int]]:
+    """Processor time a slice with one thread, ms, by protocol: in all, and of that the drawing."""
+    chest, found = draw_anatomy(0), {}
+    for name, protocol in (
+        ("2 mm", Protocol()),
+        ("2 mm, beam hardening", Protocol(beam_hardening=True)),
+        ("8 mm", Protocol(thickness_mm=8.0, increment_mm=8.0)),
+    ):
+        timed, started = _Timed(chest), time.process_time()
+        acquire(timed, protocol, np.random.default_rng(0), slices=slices, workers=1)
+        total = time.process_time() - started
+        found[name] = {"ms": round(total * 1e3 / slices), "drawing_ms": round(timed.seconds * 1e3 / slices)}
+        print(f"{name}: {found[name]['ms']} ms a slice, of which drawing {found[name]['drawing_ms']}", flush=True)
+    return found
+
+
+def time_scan() -> dict[str, float]:
+    """`verict phantom` with its defaults, start of Python and writing included."""
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as place:
+        measured = run_python([*PHANTOM, str(Path(place) / "scan")])
+        slices = len(list(Path(place, "scan").glob("*.dcm")))
+    found = {
+        "slices": slices,
+        "cpu_s": round(measured.cpu_s, 1),
+        "wall_s": round(measured.wall_s, 1),
+        "cpu_ms_per_slice": round(measured.cpu_s * 1e3 / slices),
+        "wall_ms_per_slice": round(measured.wall_s * 1e3 / slices),
+        "hundred_scans_cpu_min": round(measured.cpu_s * SCANS / 60),
+        "hundred_scans_wall_min": round(measured.wall_s * SCANS / 60),
+        "peak_mib": round(measured.peak_mib),
+        "load_before": round(load, 1),
+    }
+    print("verict phantom:", "  ".join(f"{name} {value}" for name, value in found.items()))
+    return found
+
+
 def main() -> None:
-    """Scan one chest with one thread, with one a core, and with beam hardening."""
+    """Measure, print and keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slices", type=int, default=32)
     slices = parser.parse_args().slices
-    chest = draw_anatomy(0)
-    print(f"{slices} slices of 512 x 512 pixels, 2 mm, ms a slice; {os.cpu_count()} cores")
-    for label, protocol, workers in (
-        ("one thread", Protocol(), 1),
-        ("one thread, beam hardening", Protocol(beam_hardening=True), 1),
-        ("one thread a core", Protocol(), None),
-    ):
-        timed = _Timed(chest)
-        clock, processor = time.perf_counter(), time.process_time()
-        acquire(timed, protocol, np.random.default_rng(0), slices=slices, workers=workers)
-        total, wall = (time.process_time() - processor) * 1e3, (time.perf_counter() - clock) * 1e3
-        drawing = f", of which drawing {timed.seconds * 1e3 / slices:.0f}" if workers == 1 else ""
-        print(f"{label}: processor {total / slices:.0f}{drawing}, clock {wall / slices:.0f}")
+    print(f"{describe_machine()}; slices of 512 x 512 pixels")
+    figures = {"processor_time": time_slices(slices), "whole_scan": time_scan()}
+    path = keep_result("phantom_speed", {"slices": slices}, figures)
+    print(f"kept in {path.parent.name}/{path.name}")
 
 
 if __name__ == "__main__":

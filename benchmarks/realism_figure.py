@@ -12,7 +12,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-COLOURS = {"soft": "tab:blue", "lung": "tab:orange"}
+TISSUES = {"soft": ("soft tissue", "tab:blue"), "lung": ("lung", "tab:orange")}
 
 
 def draw_figure(
@@ -29,14 +29,14 @@ def draw_figure(
     _draw_histogram(axes.flat[15], "HU outside the lungs, all series", body_bins,
                     [r.body_hu for _, r, _ in results.values()], [f.body_hu for _, _, f in results.values()])
     file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=70)
+    figure.savefig(file, dpi=80)
     plt.close(figure)
 
 
 def _draw_spectra(axis: Axes, kernel: str, middle: np.ndarray, real: typing.Any, fake: typing.Any) -> None:
-    for tissue, colour in COLOURS.items():
-        axis.semilogy(middle, real.spectra[tissue], color=colour, label=f"{tissue}, real")
-        axis.semilogy(middle, fake.spectra[tissue], color=colour, linestyle="--", label=f"{tissue}, simulated")
+    for tissue, (name, colour) in TISSUES.items():
+        axis.semilogy(middle, real.spectra[tissue], color=colour, label=f"{name}, real")
+        axis.semilogy(middle, fake.spectra[tissue], color=colour, linestyle="--", label=f"{name}, simulated")
     axis.set(title=f"Noise power spectrum: {kernel}", xlabel="cycles per mm", ylabel="HU² mm²", ylim=(0.05, 1e5))
     axis.legend(fontsize=7)
 
@@ -45,14 +45,15 @@ def _draw_along_z(axis: Axes, colour: str, kernel: str, real: typing.Any, fake: 
     for one, line, label in ((real, "-", kernel), (fake, "--", None)):
         away_mm = np.arange(len(one.along_z) + 1) * one.increment_mm
         axis.plot(away_mm, np.r_[1, one.along_z], line, color=colour, marker=".", label=label)
-    axis.set(title="Along z, lung (dashed: simulated)", xlabel="mm", xlim=(0, 12))
+    axis.set(title="Lung along z; dashed: simulated", xlabel="distance of slices, mm", ylabel="correlation",
+             xlim=(0, 12))
     axis.legend(fontsize=7)
 
 
 def _draw_histogram(
     axis: Axes, title: str, bins: np.ndarray, real: list[np.ndarray], fake: list[np.ndarray]
 ) -> None:
-    axis.stairs(np.mean(real, axis=0), bins, color="black", label="real")
-    axis.stairs(np.mean(fake, axis=0), bins, color="tab:red", linestyle="--", label="simulated")
-    axis.set(title=title, xlabel="HU", yticks=[])
+    for density, colour, line, label in ((real, "black", "-", "real"), (fake, "tab:red", "--", "simulated")):
+        axis.stairs(1000 * np.mean(density, axis=0), bins, color=colour, linestyle=line, label=label)
+    axis.set(title=title, xlabel="HU", ylabel="% of voxels in 10 HU", ylim=(0, None))
     axis.legend(fontsize=7)

@@ -82,9 +82,11 @@ def know_the_series(pairs: list[Described]) -> list[Told]:
 
 
 def describe_singles(pairs: list[tuple[Series, Series]]) -> Described:
-    """Windows of single slices and of their imitations; `half` numbers the slices."""
-    found = [(describe_windows(one, corners), np.full(len(corners), simulated), np.full(len(corners), number))
-             for number, pair in enumerate(pairs) for simulated, one in zip((False, True), pair, strict=True)
+    """Windows of single slices and of their imitations; `half` numbers the patients of the real slices."""
+    patients = list(dict.fromkeys(real.patient for real, _ in pairs))
+    found = [(describe_windows(one, corners), np.full(len(corners), simulated),
+              np.full(len(corners), patients.index(pair[0].patient)))
+             for pair in pairs for simulated, one in zip((False, True), pair, strict=True)
              if len(corners := find_windows(one, most=12))]
     features, simulated, number = (np.concatenate(v) for v in zip(*found, strict=True))
     return Described(pairs[0][0].name, "singles", features, simulated, number)
@@ -93,8 +95,8 @@ def describe_singles(pairs: list[tuple[Series, Series]]) -> Described:
 def meet_unseen(pairs: list[Described], singles: Described) -> list[Told]:
     """Judge single slices of scanners nothing was fitted to.
 
-    First by what was learned from all series, then from the other single slices and their imitations (5 folds
-    of whole slices).
+    First by what was learned from all series, then from the single slices of other patients and their imitations
+    (5 folds of patients).
     """
     flat = slice(0, -1)  # a single slice has no neighbour
     model = _fit(np.concatenate([p.features[:, flat] for p in pairs]), np.concatenate([p.simulated for p in pairs]))
