@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from detect.volumes import make_volume
+from detect.volumes import DECISIVE, MARK, make_map, make_volume
+from evaluation.cases import make_case as make_authentic
 
 from verict.datasets.scans import Source
 from verict.datasets.splits import Scanner
 from verict.detect.evidence import ScoreMap
+from verict.evaluation.alarms import alarm_figures, judge_case
 from verict.evaluation.case import Case, Place, PlaceKind, Seen, Subject, without_pixels
 from verict.evaluation.conclusions import compare_with_brightness, conclude
 from verict.evaluation.figures import location_figures
@@ -52,11 +54,17 @@ def make_cases(*, better: tuple[PlaceKind, ...], seed: int = 0, patients: int = 
     return cases
 
 
+def suspicious_series(called: int, series: int, patients: int) -> Measured:
+    maps = [make_map(1, fill=DECISIVE if i < called else MARK - 1) for i in range(series)]
+    cases = [make_authentic(values, patient=f"p{i % patients}") for i, values in enumerate(maps)]
+    return alarm_figures([judge_case(case, "detector") for case in cases], seed=0)["suspicious_series"]
+
+
 def make_evaluation(
     *,
     pooled: tuple[float, float] = (0.8, 1.0),
     leak: tuple[float, float] = (0.45, 0.55),
-    suspicious: tuple[float, float, int] = (1, 2, 7),
+    suspicious: tuple[int, int, int] = (1, 7, 5),
     lost: tuple[float, float] = (-0.01, 0.02),
     template: tuple[float, float] = (-0.01, 0.02),
 ) -> Evaluation:
@@ -66,7 +74,7 @@ def make_evaluation(
     figures = {
         "auc": {"pooled": between(pooled)},
         "source_leak": {"auc_negatives": between(leak)},
-        "authentic": {"suspicious_series": Measured(Figure(suspicious[0], 0.0, suspicious[1], suspicious[2]))},
+        "authentic": {"suspicious_series": suspicious_series(*suspicious)},
     }
     areas = {"auc_as_is": 0.9, "auc_in_guise": 0.5}
     probes = {
@@ -108,17 +116,18 @@ def test_nothing_is_said_where_nothing_is_wrong(good):
         ({"lost": (-0.5, -0.2)}, {}),
         ({"template": (0.06, 0.5)}, {"reads_headers": True}),
         ({"template": (0.04, 0.5)}, {}),
-        ({"suspicious": (0, 2.87, 7)}, {"false_alarm_bound": False}),
+        ({"suspicious": (0, 7, 5)}, {"false_alarm_bound": False}),
     ],
 )
 def test_a_conclusion_needs_its_interval_beyond_the_limit(good, changes, expected):
     assert said(make_evaluation(**changes), good) == expected
 
 
-def test_the_bound_is_a_share_of_the_series(good):
-    (only,) = conclude(make_evaluation(suspicious=(0, 2.87, 7)), good)
-    assert "None of 7 authentic series" in only.text
-    assert "below 0.41" in only.text
+def test_the_bound_is_a_share_of_the_patients(good):
+    """Seven series of five patients tell no more of other patients than five do."""
+    (only,) = conclude(make_evaluation(suspicious=(0, 7, 5)), good)
+    assert "None of 7 authentic series of 5 patients" in only.text
+    assert "below 0.52" in only.text
 
 
 def test_a_series_the_model_was_fitted_on_is_grave_and_counted(good):
@@ -194,7 +203,7 @@ def test_few_patients_told_apart_completely_are_few_and_not_chance():
 
 
 def test_the_gravest_come_first(good):
-    drawn = conclude(make_evaluation(pooled=(0.4, 0.9), leak=(0.7, 0.8), suspicious=(0, 2.0, 7)), good)
+    drawn = conclude(make_evaluation(pooled=(0.4, 0.9), leak=(0.7, 0.8), suspicious=(0, 7, 5)), good)
     assert [c.grave for c in drawn] == sorted((c.grave for c in drawn), reverse=True)
     assert drawn[0].code == "source_leak"
 

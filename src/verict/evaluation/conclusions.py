@@ -162,12 +162,13 @@ def _not_probed(probes: Tree) -> Iterator[Conclusion]:
 
 
 def _false_alarm_bound(figures: Tree) -> Iterator[Conclusion]:
-    suspicious = find_figure(figures, "authentic", "suspicious_series")  # a count, and its bounds are counts
-    if suspicious is not None and suspicious.figure.value == 0 and suspicious.figure.high is not None:
+    """Over patients: several series of one are not independent."""
+    suspicious = find_figure(figures, "authentic", "suspicious_series")
+    if suspicious is not None and suspicious.figure.value == 0:
         series = say_count(suspicious.figure.n, "authentic series", "authentic series")
-        text = f"None of {series} was called suspicious: that bounds the rate of false alarms only below "
-        text += f"{suspicious.figure.high / suspicious.figure.n:.2f}."
-        yield Conclusion("false_alarm_bound", text)
+        text = f"None of {series} of {say_count(int(suspicious.about['patients'] or 0), 'patient')} was called "
+        text += "suspicious: that bounds the share of patients with a false alarm only below "
+        yield Conclusion("false_alarm_bound", f"{text}{suspicious.about['share_of_patients_high']:.2f}.")
 
 
 def _say(figure: Figure) -> str:
