@@ -190,7 +190,7 @@ def test_suspicious_comes_before_failed(tmp_path: Path, healthy: Path, monkeypat
     _build(NAMES["pixels cut off"], tmp_path / "study" / "odd")
     _link(healthy, tmp_path / "study" / "healthy")
     assert _scan(tmp_path / "study").code == FAILED
-    verdict = Assessment(Verdict.SUSPICIOUS, "for this test", 9.0, ())
+    verdict = Assessment(Verdict.SUSPICIOUS, "for this test", 9.0, (), None, "for this test")
     monkeypatch.setattr(scanning, "assess", lambda *_: verdict)
     assert _scan(tmp_path / "study").code == 10
 

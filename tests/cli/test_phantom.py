@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -139,6 +140,43 @@ def test_an_empty_folder_and_new_parents_are_taken(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "new"]
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("file/below", "file/below: cannot be written: Not a directory"),
+        ("loop", "loop: cannot use the folder: its links lead in a circle"),
+        ("loop/below", "loop/below: cannot use the folder: its links lead in a circle"),
+        ("", "the output place is the current folder"),
+        (".", "the output place is the current folder"),
+        ("a\x1b[31mb", "a\\x1b[31mb: its name holds characters that no table can"),
+        ("new/a\nb", "new/a\\nb: its name holds characters that no table can"),
+        ("x" * 300, "cannot use the folder: File name too long"),
+        ("x" * 300 + "/below", "File name too long"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: str
+) -> None:
+    monkeypatch.setattr(phantom, "simulate_chest", lambda *a, **k: pytest.fail("worked in vain"))
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here" if name in ("", ".") else tmp_path)
+    done = run(name, *TINY)
+    assert done.exit_code == 2
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "partial" not in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "here", "loop"]
+
+
+def test_few_slices_have_no_nodules_unless_asked(tmp_path: Path) -> None:
+    done = run(tmp_path / "out", "--size", 64, "--slices", 2, "--thickness", 5)
+    assert done.exit_code == 0, done.stderr
+    assert "2 slices, 0 nodules" in done.stdout
+    assert (tmp_path / "out" / phantom.LABEL_FILE).read_text() == "type,uuid,slice,x,y\n"
+
+
 def test_more_nodules_than_fit_end_with_one(tmp_path: Path) -> None:
     done = run(tmp_path / "out", "--size", 64, "--slices", 2, "--nodules", 5)
     assert done.exit_code == 1
@@ -157,9 +195,25 @@ def test_nothing_half_written_stays(
         raise error
 
     monkeypatch.setattr(phantom, "write_text", fail)
-    done = run(tmp_path / "out", *TINY)
+    done = run(tmp_path / "new" / "out", *TINY)
     assert done.exit_code == code
     assert word in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a limit of the size of files")
+def test_a_disk_that_takes_no_whole_slice(tmp_path: Path) -> None:
+    import resource
+
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8000, usual[1]))  # bytes; a slice has more
+    try:
+        done = run(tmp_path / "new" / "out", *TINY)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert done.exit_code == 2
+    assert done.stderr.endswith("out: cannot write: File too large; check the disk, or name a folder elsewhere\n")
+    assert len(done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 
 

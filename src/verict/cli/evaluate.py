@@ -70,7 +70,7 @@ def evaluate(
     weights: Annotated[
         Path | None,
         typer.Option(metavar="DIR", show_default=False,
-                     help="Where its model and card lie, as `verict train` writes them. [default: the shipped ones]"),
+                     help="Where its model and card lie, as `verict train` writes them; the shipped unless given."),
     ] = None,
     authentic: Annotated[
         Path | None,
@@ -83,8 +83,8 @@ def evaluate(
     ledger: Annotated[
         Path | None,
         typer.Option(metavar="FILE", show_default=False,
-                     help=f"CSV that gets a line for each look at the published real fakes. "
-                          f"[default: {ledgers.DEFAULT_NAME} beside the JSON]"),
+                     help=f"CSV that gets a line for each look at the published real fakes; "
+                          f"{ledgers.DEFAULT_NAME} beside the JSON unless given."),
     ] = None,
     seed: Annotated[
         int, typer.Option(min=0, metavar="N", help="Which untouched places are drawn, and the bootstrap.")
@@ -98,8 +98,9 @@ def evaluate(
 ) -> None:
     """Measure a detector on labelled scans, and say how far the figures can be believed.
 
-    The summary goes to standard output, errors and progress to standard error. Figures on the published real
-    fakes add a line to the ledger; no option leaves it out.
+    The summary goes to standard output, errors and progress to standard error.
+
+    Figures on the published real fakes add a line to the ledger; no option leaves it out.
 
     Exit codes:
     0 evaluated, whatever the figures and conclusions are;

@@ -9,7 +9,8 @@ import math
 import shutil
 import sys
 import uuid
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -22,11 +23,12 @@ from verict.ct.phantom.chest import SimulatedChest, count_slices, simulate_chest
 from verict.ct.phantom.kernels import KERNELS, Kernel
 from verict.ct.phantom.scanner import Protocol
 from verict.datasets.uci import COLUMNS, SiteType
-from verict.errors import InputError, OutputError, UsageError, VerictError, did_you_mean, say_count
+from verict.errors import InputError, OutputError, UsageError, VerictError, did_you_mean, printable, say_count
 from verict.report.output import write_text
 
 TRUTH_FILE, LABEL_FILE = "phantom.json", "labels.csv"
 USAGE, INTERRUPTED = 2, 130
+USUAL_NODULES, ROOM_MM = 3, 50.0  # how many unless asked, and over what height there is always room for them
 
 
 @dataclass(frozen=True)
@@ -83,16 +85,22 @@ def phantom(
         float | None, typer.Option(metavar="MM", show_default=False, help="Side of a pixel; a field of view of 370 mm "
                                                                           "unless given.")
     ] = None,
-    nodules: Annotated[int, typer.Option(metavar="N", help="How many; true place and size go to phantom.json.")] = 3,
+    nodules: Annotated[
+        int | None, typer.Option(metavar="N", show_default=False, help="How many; true place and size go to "
+                                                                       "phantom.json. Unless given 3, or none where "
+                                                                       "the slices span less than 50 mm.")
+    ] = None,
     beam_hardening: Annotated[bool, typer.Option("--beam-hardening", help="A beam of many energies.")] = False,
     metal: Annotated[bool, typer.Option("--metal", help="A pacemaker, wires or screws, and their streaks.")] = False,
     seed: Annotated[int, typer.Option(metavar="S", help="The same seed gives the same patient.")] = 0,
 ) -> None:
     """Simulate a chest CT of nobody and write it as DICOM, with its truth.
 
-    OUT gets one DICOM file a slice; phantom.json with the seed, the protocol and each nodule's true place, size
-    and density; and labels.csv with the nodules as rows TM of the UCI tables. The same options give the same
-    pixels and UIDs.
+    OUT gets one DICOM file a slice;
+    phantom.json with the seed, the protocol and each nodule's true place, size and density;
+    labels.csv with the nodules as rows TM of the UCI tables.
+
+    The same options give the same pixels and UIDs.
 
     Exit codes:
     0 written;
@@ -112,6 +120,8 @@ def phantom(
             pixel_mm=float(pixel or 0), beam_hardening=beam_hardening,
         )
         count = count_slices(increment) if slices is None else slices
+        if nodules is None:
+            nodules = USUAL_NODULES if count * increment >= ROOM_MM else 0
         _check_folder(out)
         _make(_Order(out, _find_kernel(kernel), protocol, count, size, nodules, metal, seed))
         code = 0
@@ -140,49 +150,83 @@ def _check_numbers(numbers: dict[str, float | int | None]) -> None:
     for option, value in numbers.items():
         allowed = _RANGES[option]
         if value is not None and not (math.isfinite(value) and allowed.low <= value <= allowed.high):
-            expected = f"{allowed.low:g} to {allowed.high:g} {allowed.unit}".strip()
-            raise UsageError(f"{option} beyond what makes sense", found=f"{value:g}", expected=expected)
+            expected = f"{allowed.low} to {allowed.high} {allowed.unit}".strip()
+            raise UsageError(f"{option} beyond what makes sense", found=value, expected=expected)
 
 
 def _check_folder(out: Path) -> None:
     """Refuse a place that is taken before the long work; an empty folder is free."""
     try:
-        taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
-    except OSError as error:
-        raise OutputError(f"cannot use the folder: {error.strerror}", file=out) from error
+        target = out.resolve()
+        taken = target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir())))
+        is_here = target == Path.cwd()
+    except (OSError, RuntimeError) as error:  # up to Python 3.12 a loop of links is a RuntimeError
+        reason = getattr(error, "strerror", None) or "its links lead in a circle"
+        raise OutputError(f"cannot use the folder: {reason}", file=out, next_step="name another one") from error
     if taken:
         raise OutputError("the output place is not an empty folder", file=out, next_step="name a new one")
+    if is_here:
+        raise OutputError("the output place is the current folder", file=out, next_step="name a new one")
+    if printable(target.name) != target.name:
+        raise OutputError("its name holds characters that no table can", file=out, next_step="name a plain one")
+
+
+@contextmanager
+def _make_beside(out: Path) -> Iterator[Path]:
+    """A hidden folder that gets the wanted name once all is written; before that, and after an error, nothing has it.
+
+    Made before the long work, so that a place that cannot be written is told at once.
+    """
+    target = out.resolve()
+    new_parents = [parent for parent in target.parents if not parent.exists()]
+    partial = target.parent / f".verict-{uuid.uuid4().hex[:12]}.partial"
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if target.exists():
+            target.rmdir()
+        partial.rename(target)
+        new_parents = []
+    except OSError as error:
+        problem = f"cannot be written: {error.strerror or error}"
+        raise OutputError(problem, file=out, next_step="check the disk, or name a folder elsewhere") from error
+    except OutputError as error:
+        raise OutputError(error.problem, file=out, next_step="check the disk, or name a folder elsewhere") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        for parent in new_parents:
+            with suppress(OSError):
+                parent.rmdir()
 
 
 def _make(order: _Order) -> None:
-    """Simulate and write, first beside the wanted folder: a half-written one never bears its name."""
+    """Simulate and write."""
+    with _make_beside(order.out) as partial:
+        chest = _simulate(order)
+        files = write_chest(chest, partial, kernel_name=order.kernel.upper())
+        truth = {"verict_phantom": 1, "verict": __version__, "kernel": str(order.kernel)} | chest.describe()
+        write_text(partial / TRUTH_FILE, json.dumps(truth, indent=2) + "\n")
+        write_text(partial / LABEL_FILE, _to_table(chest, order.out.resolve().name))
+    counts = f"{say_count(len(files), 'slice')}, {say_count(len(chest.anatomy.nodules), 'nodule')}"
+    typer.echo(f"{printable(order.out)}: {counts}")
+
+
+def _simulate(order: _Order) -> SimulatedChest:
+    """The scan, with progress on a terminal."""
     with show_progress() if sys.stderr.isatty() else nullcontext() as progress:
 
-        def show(done: int, total: int) -> None:
+        def show(done: int, total: int, stage: str = "scanning") -> None:
             if progress is not None:
-                progress("scanning", done, total)
+                progress(stage, done, total)
 
+        show(0, 0, "growing the patient")
         try:
-            chest = simulate_chest(
+            return simulate_chest(
                 order.protocol, slices=order.slices, size=order.size, nodules=order.nodules, metal=order.metal,
                 seed=order.seed, progress=show,
             )
         except MemoryError:
             raise InputError("not enough memory", next_step="ask for fewer or smaller slices") from None
-        partial = order.out.absolute().with_name(f".{order.out.name}.{uuid.uuid4().hex[:8]}.partial")
-        try:
-            files = write_chest(chest, partial, kernel_name=order.kernel.upper())
-            truth = {"verict_phantom": 1, "verict": __version__, "kernel": str(order.kernel)} | chest.describe()
-            write_text(partial / TRUTH_FILE, json.dumps(truth, indent=2) + "\n")
-            write_text(partial / LABEL_FILE, _to_table(chest, order.out.absolute().name))
-            if order.out.exists():
-                order.out.rmdir()
-            partial.rename(order.out.absolute())
-        except OSError as error:
-            raise OutputError(f"cannot write: {error.strerror or error}", file=order.out) from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    typer.echo(f"{order.out}: {say_count(len(files), 'slice')}, {say_count(len(chest.anatomy.nodules), 'nodule')}")
 
 
 def _to_table(chest: SimulatedChest, name: str) -> str:
@@ -198,4 +242,4 @@ def _to_table(chest: SimulatedChest, name: str) -> str:
 
 def _tell(message: str) -> None:
     """One line on standard error."""
-    typer.echo(f"verict phantom: {message}", err=True)
+    typer.echo(f"verict phantom: {printable(message)}", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import shutil
 import uuid
 import warnings
@@ -287,7 +288,9 @@ def _write_file(ds: Dataset, path: Path) -> None:
     fresh.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     fresh.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
     fresh.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-    fresh.save_as(path, implicit_vr=False, little_endian=True, enforce_file_format=True)
+    content = io.BytesIO()  # pydicom's own errors of a full disk hold a traceback
+    fresh.save_as(content, implicit_vr=False, little_endian=True, enforce_file_format=True)
+    path.write_bytes(content.getvalue())
 
 
 def _set(ds: Dataset, attributes: Mapping[str, object]) -> None:
