@@ -35,7 +35,7 @@ from verict.statistics import share_of_count
 H1 = "lung tissue here was repainted the way CT-GAN repaints it"
 H2 = "untouched lung of a scanner the model was not fitted on"
 LEAST_PATIENTS = 10  # with n patients no ratio above n + 1 is supported, so fewer cannot reach "moderate", 10
-RIDGE = 1e-3  # keeps the slope finite where scores separate the two; next to nothing otherwise
+RIDGE = 1e-3  # keeps the slope finite where scores separate the two; makes it a little flatter, so ratios cautious
 LOG10_GRID = np.arange(0, 6, 0.005)  # decision thresholds the bounds are looked for at
 LEVELS = (0.05, 0.1)
 START, END = "<!-- evidence: start -->", "<!-- evidence: end -->"
