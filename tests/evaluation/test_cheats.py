@@ -33,7 +33,7 @@ from verict.evaluation.places import score_at
 from verict.evaluation.run import evaluate_entrant
 from verict.evaluation.subjects import make_subject
 
-BOUND = "false_alarm_bound"  # true of any detector on so few authentic series
+BOUND = {"false_alarm_bound", "uneven"}  # true of any detector on so few authentic series
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def area(evaluation, name: str) -> float:
 
 def test_an_honest_detector_is_found_good_and_nothing_is_said_against_it(labelled, authentic):
     evaluation = judge(Honest(), [*labelled, *authentic])
-    assert codes(evaluation) == {BOUND}
+    assert codes(evaluation) == BOUND
     assert area(evaluation, "pooled") > 0.99
     for guise in ("mirrored", "shifted"):
         assert abs(evaluation.probes[guise]["auc_lost"].figure.value) < 0.01

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from detect.volumes import DECISIVE, MARK, make_map, make_volume
@@ -121,6 +123,18 @@ def test_nothing_is_said_where_nothing_is_wrong(good):
 )
 def test_a_conclusion_needs_its_interval_beyond_the_limit(good, changes, expected):
     assert said(make_evaluation(**changes), good) == expected
+
+
+@pytest.mark.parametrize(("slices", "uneven"), [([1] * 12, False), ([1] * 9, True), ([60, 60, *[1] * 18], True)])
+def test_patients_with_most_of_the_slices_count_as_few(good, slices, uneven):
+    judged = [
+        judge_case(make_authentic(make_map(n), patient=f"p{i}", positions_mm=range(n)), "detector")
+        for i, n in enumerate(slices)
+    ]
+    marks = {"false_marks_per_slice": alarm_figures(judged, seed=0)["false_marks_per_slice"]}
+    drawn = conclude(replace(make_evaluation(), figures={"authentic": marks}), good)
+    assert [c.code for c in drawn] == ["uneven"] * uneven
+    assert all(f"{len(slices)} authentic patients" in c.text for c in drawn)
 
 
 def test_the_bound_is_a_share_of_the_patients(good):

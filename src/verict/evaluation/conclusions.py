@@ -10,6 +10,7 @@ Grave ones void the figures: whoever quotes them quotes a leak.
 ``no_better_than_brightness``  blurred HU tells painted from untouched places as well; grave where no kind does better
 ``chance``                 painted places do not score above untouched ones
 ``too_few``                few places or patients
+``uneven``                 few patients carry most authentic slices, so false marks a slice are less sure than told
 ``not_probed``             the labelled slices were not shown in another guise
 ``false_alarm_bound``      no authentic series was called suspicious: what that bounds
 =========================  ==========================================================================================
@@ -57,6 +58,7 @@ def conclude(evaluation: Evaluation, cases: Sequence[Case], *, seed: int = 0) ->
         *_brightness(tabulate_places(cases), seed),
         *_chance(evaluation.figures),
         *_too_few(cases),
+        *_uneven(evaluation.figures),
         *_not_probed(evaluation.probes),
         *_false_alarm_bound(evaluation.figures),
     ]
@@ -153,6 +155,16 @@ def _too_few(cases: Sequence[Case]) -> Iterator[Conclusion]:
         if len(owners) < FEW_PLACES or len(set(owners)) < FEW_PATIENTS:
             text = f"Only {say_count(len(owners), 'place')} of {say_count(len(set(owners)), 'patient')} "
             yield Conclusion("too_few", f"{text}for {words}: their figures say little.")
+
+
+def _uneven(figures: Tree) -> Iterator[Conclusion]:
+    marks = find_figure(figures, "authentic", "false_marks_per_slice")
+    if marks is None:
+        return
+    patients, worth = int(marks.about["patients"] or 0), float(marks.about["effective_patients"] or 0)
+    if worth < FEW_PATIENTS:
+        text = f"The slices of {say_count(patients, 'authentic patient')} are worth those of {worth:.1f} with equally "
+        yield Conclusion("uneven", f"{text}many: false marks a slice are less sure than their interval tells.")
 
 
 def _not_probed(probes: Tree) -> Iterator[Conclusion]:
