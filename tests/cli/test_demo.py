@@ -54,7 +54,7 @@ def make_console() -> Console:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "SLICES", 40)
+    monkeypatch.setattr(demo, "SLICES", 30)
     monkeypatch.setattr(demo, "SIZE", 128)
     monkeypatch.setattr(demo, "PROTOCOL", Protocol(thickness_mm=2.4, increment_mm=2.4, pixel_mm=2.8))
 
@@ -113,7 +113,7 @@ def test_scans_are_whole_and_differ_in_the_forged_spot_only(tmp_path: Path, smal
     volumes = {n: read_series(find_series(tmp_path / n).series[0]) for n in ("untouched", "forged")}
     before, after = volumes["untouched"], volumes["forged"]
     np.testing.assert_allclose(before.spacing_mm, SMALL_MM, atol=1e-3)
-    assert before.hu.shape == after.hu.shape == (40, 128, 128)
+    assert before.hu.shape == after.hu.shape == (30, 128, 128)
     np.testing.assert_array_equal(before.origins_mm, after.origins_mm)
     assert before.study_instance_uid == after.study_instance_uid
     assert before.series_instance_uid != after.series_instance_uid
@@ -148,16 +148,20 @@ def test_a_folder_in_use_ends_with_two_and_one_line(tmp_path: Path) -> None:
 
 
 def test_a_detector_that_finds_nothing_makes_the_demo_fail(
-    tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(demo, "make_scans", lambda folder, seed: TRUTH)
     monkeypatch.setattr("verict.detect.scan.examine", lambda path, options: make_result(Verdict.NO_EVIDENCE))
     done = run_command(["--out", str(tmp_path / "d")])
     assert done.exit_code == 1
     assert "the forged scan was not called suspicious" in done.stderr
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_the_demo_finds_its_forgery_by_the_pixels(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize(("seed", "slices"), [(0, demo.SLICES), (1, 32)])
+def test_the_demo_finds_its_forgery_by_the_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, slices: int
+) -> None:
+    monkeypatch.setattr(demo, "SLICES", slices)
     done = run_command(["--out", str(tmp_path / "d"), "--seed", str(seed)])
     assert done.exit_code == 0, done.stderr + done.stdout
     for name in ("untouched", "forged"):

@@ -17,10 +17,14 @@ from verict.cli import phantom
 from verict.cli.main import app
 from verict.ct.discover import find_series
 from verict.ct.lungs import find_lungs
+from verict.ct.phantom.anatomy import draw_anatomy
+from verict.ct.phantom.chest import EDGE_MM, SimulatedChest, simulate_chest
+from verict.ct.phantom.nodules import NoduleOrder
+from verict.ct.phantom.scanner import Protocol
 from verict.ct.read import read_series
 from verict.errors import OutputError
 
-SMALL = ["--size", "128", "--slices", "30", "--thickness", "4", "--seed", "7", "--nodules", "2"]
+SMALL = ["--size", "128", "--slices", "24", "--thickness", "4", "--seed", "7", "--nodules", "2"]
 TINY = ["--size", "64", "--slices", "2", "--nodules", "0"]
 
 
@@ -37,13 +41,24 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("phantom") / "0815"
     done = run(out, *SMALL, "--kernel", "Lung", "--increment", "3", "--metal", "--beam-hardening", "--dose", "0.5")
     assert done.exit_code == 0, done.output
-    assert "30 slices, 2 nodules" in done.stdout
+    assert "24 slices, 2 nodules" in done.stdout
     return out
+
+
+@pytest.fixture(scope="module")
+def tiny_chest() -> SimulatedChest:
+    return simulate_chest(Protocol(pixel_mm=370 / 64), slices=2, size=64)
+
+
+@pytest.fixture
+def ready(tiny_chest: SimulatedChest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scan of `TINY` is at hand: for tests of what becomes of it."""
+    monkeypatch.setattr(phantom, "simulate_chest", lambda *_, **__: tiny_chest)
 
 
 def test_the_series_can_be_read_and_has_lungs(made: Path) -> None:
     volume = read_series(find_series(made).series[0])
-    assert volume.hu.shape == (30, 128, 128)
+    assert volume.hu.shape == (24, 128, 128)
     np.testing.assert_allclose(volume.spacing_mm, (3.0, 370 / 128, 370 / 128), atol=1e-4)
     assert find_lungs(volume).found.mean() > 0.9
     assert {h.ConvolutionKernel for h in volume.headers} == {"LUNG"}
@@ -53,7 +68,7 @@ def test_the_series_can_be_read_and_has_lungs(made: Path) -> None:
 
 def test_the_truth_says_everything_and_the_table_the_same(made: Path) -> None:
     truth = read_truth(made)
-    assert (truth["seed"], truth["kernel"], truth["shape_zyx"]) == (7, "lung", [30, 128, 128])
+    assert (truth["seed"], truth["kernel"], truth["shape_zyx"]) == (7, "lung", [24, 128, 128])
     assert truth["protocol"]["dose"] == 0.5
     assert truth["protocol"]["beam_hardening"] is True
     assert truth["metal"] in ("pacemaker", "sternal wires", "spine screws")
@@ -84,7 +99,7 @@ def test_scan_runs_through(made: Path) -> None:
     done = CliRunner().invoke(app, ["scan", str(made), "--json", "-"])
     assert done.exit_code in (0, 10, 11), done.output
     (series,) = json.loads(done.stdout)["series"]
-    assert series["slice_count"] == 30
+    assert series["slice_count"] == 24
 
 
 def test_dciodvfy_finds_no_error(made: Path, dcmtk) -> None:
@@ -132,7 +147,7 @@ def test_a_folder_in_use_is_refused_before_any_work(tmp_path: Path, monkeypatch:
     assert (tmp_path / "mine" / "scan.dcm").read_text() == "x"
 
 
-def test_an_empty_folder_and_new_parents_are_taken(tmp_path: Path) -> None:
+def test_an_empty_folder_and_new_parents_are_taken(tmp_path: Path, ready: None) -> None:
     (tmp_path / "empty").mkdir()
     for out in (tmp_path / "empty", tmp_path / "new" / "deep"):
         assert run(out, *TINY).exit_code == 0
@@ -170,11 +185,36 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "here", "loop"]
 
 
-def test_few_slices_have_no_nodules_unless_asked(tmp_path: Path) -> None:
-    done = run(tmp_path / "out", "--size", 64, "--slices", 2, "--thickness", 5)
-    assert done.exit_code == 0, done.stderr
-    assert "2 slices, 0 nodules" in done.stdout
+@pytest.mark.parametrize(
+    ("options", "nodules"),
+    [
+        (["--slices", "9", "--thickness", "5"], 0),
+        (["--slices", "10", "--thickness", "5"], 3),
+        (["--slices", "10", "--thickness", "5", "--increment", "4"], 0),
+        (["--slices", "9", "--thickness", "5", "--nodules", "1"], 1),
+        ([], 3),
+    ],
+)
+def test_few_slices_have_no_nodules_unless_asked(
+    tmp_path: Path, tiny_chest: SimulatedChest, monkeypatch: pytest.MonkeyPatch, options: list[str], nodules: int
+) -> None:
+    asked = []
+
+    def simulate(*_: object, nodules: int, **__: object) -> SimulatedChest:
+        asked.append(nodules)
+        return tiny_chest
+
+    monkeypatch.setattr(phantom, "simulate_chest", simulate)
+    assert run(tmp_path / "out", "--size", 64, *options).exit_code == 0
+    assert asked == [nodules]
     assert (tmp_path / "out" / phantom.LABEL_FILE).read_text() == "type,uuid,slice,x,y\n"
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_usual_nodules_fit_into_the_least_room(seed: int) -> None:
+    half_mm = (phantom.ROOM_MM - 5) / 2 - EDGE_MM  # ten slices of 5 mm
+    order = NoduleOrder(phantom.USUAL_NODULES, z_mm=(-half_mm, half_mm), reach_mm=370 / 2 - EDGE_MM)
+    assert len(draw_anatomy(seed, nodules=order).nodules) == phantom.USUAL_NODULES
 
 
 def test_more_nodules_than_fit_end_with_one(tmp_path: Path) -> None:
@@ -189,7 +229,7 @@ def test_more_nodules_than_fit_end_with_one(tmp_path: Path) -> None:
     [(KeyboardInterrupt(), 130, "interrupted"), (OSError(28, "No space left on device"), 2, "No space left")],
 )
 def test_nothing_half_written_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, word: str
+    tmp_path: Path, ready: None, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, word: str
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise error
@@ -202,7 +242,7 @@ def test_nothing_half_written_stays(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a limit of the size of files")
-def test_a_disk_that_takes_no_whole_slice(tmp_path: Path) -> None:
+def test_a_disk_that_takes_no_whole_slice(tmp_path: Path, ready: None) -> None:
     import resource
 
     usual = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -217,7 +257,7 @@ def test_a_disk_that_takes_no_whole_slice(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_written_is_told(tmp_path: Path, ready: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OutputError("cannot write: disk full", file="x")
 
