@@ -13,7 +13,7 @@ from verict.ct.volume import Note
 from verict.datasets.scans import identify_patient, identify_slice, read_labelled_scans
 from verict.datasets.uci import SiteType
 from verict.detect.evidence import Evidence, Needs
-from verict.detect.model import Model, load_folds, load_model
+from verict.detect.model import WEIGHTS, Model, load_folds, load_model
 from verict.errors import InputError, UsageError
 from verict.evaluation.case import Seen
 from verict.evaluation.fair import Entrant, choose_model, enter, examine_blind, score_scan, show_volume
@@ -195,7 +195,7 @@ def test_a_map_without_a_threshold_is_refused(scan):
 
 def test_the_shipped_detectors_enter_with_their_models():
     spectrum = enter("spectrum")
-    assert (spectrum.shipped, spectrum.folds) == (load_model("spectrum"), load_folds("spectrum"))
+    assert (spectrum.shipped, spectrum.folds) == (load_model("spectrum", WEIGHTS), load_folds("spectrum", WEIGHTS))
     assert spectrum.make(spectrum.folds[0]).model is spectrum.folds[0]
     header = enter("header")
     assert (header.shipped, header.folds) == (None, ())
