@@ -10,7 +10,8 @@ from evaluation.cheats import MARK, Detector, Noise, Snoop, make_scan, map_of
 from pydicom.dataset import Dataset
 
 from verict.ct.volume import Note
-from verict.datasets.scans import identify_patient, identify_slice, read_labelled_scans
+from verict.datasets.scans import Source, identify_patient, identify_slice, read_labelled_scans
+from verict.datasets.splits import Scanner
 from verict.datasets.uci import SiteType
 from verict.detect.evidence import Evidence, Needs
 from verict.detect.model import WEIGHTS, Model, load_folds, load_model
@@ -75,6 +76,16 @@ def listed(scan, *, patient: int | None = None, first: int | None = None, second
 def test_a_listed_scan_is_judged_by_the_model_that_did_not_see_it(scan, where, model, seen):
     chosen, told = choose_model(make_entrant(listed(scan, **where)), scan)
     assert (chosen.card["id"], told) == (model, seen)
+
+
+def test_a_new_patient_of_a_known_scanner_is_told_as_such(scan):
+    ge, told, untold = Scanner("ge", "a"), Scanner("siemens", "b"), Scanner("", "")
+    for known, own, seen in (([["ge", "a"]], ge, Seen.SCANNER_SEEN), ([["ge", "a"]], told, Seen.UNSEEN),
+                             ([["ge", "a"]], untold, Seen.SCANNER_SEEN), ([], ge, Seen.UNSEEN)):  # fmt: skip
+        entrant = make_entrant(listed(scan) | {"scanners": known})
+        untouched = replace(scan, source=Source.AUTHENTIC, scanner=own)
+        assert choose_model(entrant, untouched) == (entrant.shipped, seen)
+        assert choose_model(entrant, replace(untouched, source=Source.LABELLED))[1] is Seen.UNSEEN
 
 
 def test_pixels_tell_a_scan_whose_patient_was_renamed(scan):

@@ -13,7 +13,7 @@ from training.studies import AUTHENTIC, REAL_FAKES, copy_small_study, make_sampl
 from verict.ct.discover import find_series
 from verict.ct.lungs import find_lungs
 from verict.ct.read import read_series
-from verict.datasets.scans import Scan, identify_patient, identify_slice
+from verict.datasets.scans import Scan, Source, identify_patient, identify_slice
 from verict.datasets.splits import Scanner
 from verict.detect.model import load_folds, load_model
 from verict.detect.spectrum import score_slice
@@ -319,6 +319,8 @@ def test_the_card_lists_every_patient_and_slice_that_was_learnt_from(trained, st
     assert seen["patients"] == {identify_patient(p): k for p, k in fold.items()}
     learnt = {identify_slice(s.volume.hu[z]): fold[s.patient] for s in scans for z in np.flatnonzero(s.lungs.found)}
     assert seen["slices"] == learnt
+    known = {(s.scanner.manufacturer, s.scanner.model) for s in scans if s.source is Source.AUTHENTIC}
+    assert {tuple(scanner) for scanner in seen["scanners"]} == known
     assert not any(s.patient in json.dumps(seen) for s in scans)
 
 

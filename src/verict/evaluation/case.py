@@ -57,6 +57,7 @@ class Seen(StrEnum):
     """What the model that scored a series may have learnt from it."""
 
     UNSEEN = "unseen"  # neither this patient nor these pixels are among what the model was fitted on
+    SCANNER_SEEN = "scanner_seen"  # the same, but scans by a scanner model it may share are
     OUT_OF_FOLD = "out_of_fold"  # the shipped model was; the fold's model used here was not
     IN_SAMPLE = "in_sample"  # the model was fitted on it: figures flatter
     UNTRAINED = "untrained"  # nothing was fitted

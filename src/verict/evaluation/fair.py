@@ -4,7 +4,8 @@ A learned detector's card lists what its model was fitted on (``training.seen``)
 fold whose model did not see it. A scan of which anything is listed is scored by that fold's model, with that fold's
 thresholds. A fold's model saw no patient of its fold, and no authentic scan by a scanner model of the fold: training
 deals the folds so, and the card can only be believed. A scan of which nothing is listed is scored by the shipped
-model. Everything else is in-sample, and said to be.
+model; where its scanner model is listed (``training.seen.scanners``) that is told. Everything else is in-sample, and
+said to be.
 
 Slices are recognised by their exact pixels, patients by their exact name: a scan that was renamed and changed by as
 little as one HU counts as unseen. `verict.evaluation.probes` is there for models that memorise.
@@ -24,7 +25,8 @@ import numpy as np
 
 from verict.ct.lungs import LungRegion
 from verict.ct.volume import CTVolume
-from verict.datasets.scans import Scan, identify_patient, identify_slice
+from verict.datasets.scans import Scan, Source, identify_patient, identify_slice
+from verict.datasets.splits import Scanner
 from verict.detect import registry
 from verict.detect.evidence import Detector, Evidence, ScoreMap
 from verict.detect.model import WEIGHTS, Model, load_folds, load_model
@@ -88,11 +90,17 @@ def choose_model(entrant: Entrant, scan: Scan) -> tuple[Model | None, Seen]:
     listed |= {seen["slices"].get(identify_slice(hu)) for hu in scan.volume.hu}
     folds = listed - {None}
     if not folds:
-        return entrant.shipped, Seen.UNSEEN
+        return entrant.shipped, Seen.SCANNER_SEEN if _scanner_is_listed(scan, seen) else Seen.UNSEEN
     fold = folds.pop()
     if folds or fold not in range(len(entrant.folds)):
         return entrant.shipped, Seen.IN_SAMPLE
     return entrant.folds[fold], Seen.OUT_OF_FOLD
+
+
+def _scanner_is_listed(scan: Scan, seen: dict) -> bool:
+    """Whether the scanner model of an authentic scan may be one learnt from; of labelled scans nobody knows."""
+    known = (Scanner(*scanner) for scanner in seen.get("scanners", ()))
+    return scan.source is Source.AUTHENTIC and any(scan.scanner.may_be(scanner) for scanner in known)
 
 
 def show_volume(volume: CTVolume) -> CTVolume:

@@ -108,6 +108,10 @@ ABOUT = {
 
 SEEN_WORDS = {
     Seen.UNSEEN: "never seen: neither the patient nor the pixels are among what the model was fitted on",
+    Seen.SCANNER_SEEN: (
+        "new patient, known scanner: neither the patient nor the pixels are among what the model was fitted on, but "
+        "scans by a scanner model that may be the same are"
+    ),
     Seen.OUT_OF_FOLD: "out of fold: the shipped model was fitted on it, so a model that was not judged it",
     Seen.IN_SAMPLE: (
         "in sample: the model that judged it was fitted on it, or does not tell what it was fitted on; such figures "

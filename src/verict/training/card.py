@@ -9,19 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from verict import __version__
-from verict.datasets.scans import Scan, identify_patient, identify_slice
+from verict.datasets.scans import Scan, Source, identify_patient, identify_slice
 from verict.detect import block_power, window_power
 from verict.detect import spectrum_features as sf
 from verict.detect.model import CARD_SCHEMA
 from verict.provenance import sha256_of
+from verict.training.phantoms import FOLDER as PHANTOM
 from verict.training.samples import Sample
 
 
-def list_seen(scans: Iterable[Scan], fold_of: dict[str, int]) -> dict[str, dict[str, int]]:
+def list_seen(scans: Iterable[Scan], fold_of: dict[str, int]) -> dict[str, Any]:
     """What was learnt from: each patient and each slice with lung, as the fold whose model did not see it.
 
-    ``fold_of`` gives each patient's fold. Names and pixels are hashed, see `verict.datasets.scans`.
+    ``fold_of`` gives each patient's fold. Names and pixels are hashed, see `verict.datasets.scans`. ``scanners`` are
+    the models (manufacturer, model) of the authentic scans.
     """
+    scanners: set[tuple[str, str]] = set()
     patients: dict[str, int] = {}
     slices: dict[str, int] = {}
     for scan in scans:
@@ -29,7 +32,9 @@ def list_seen(scans: Iterable[Scan], fold_of: dict[str, int]) -> dict[str, dict[
             fold = fold_of[scan.patient]
             patients[identify_patient(scan.patient)] = fold
             slices |= {identify_slice(hu): fold for hu in scan.volume.hu[scan.lungs.found]}
-    return {"patients": patients, "slices": slices}
+            if scan.source is Source.AUTHENTIC and scan.folder != PHANTOM:
+                scanners.add((scan.scanner.manufacturer, scan.scanner.model))
+    return {"patients": patients, "slices": slices, "scanners": sorted(map(list, scanners))}
 
 
 def write_card(
@@ -40,7 +45,7 @@ def write_card(
     samples: list[Sample],
     *,
     folds: list[dict[str, float]],
-    seen: dict[str, dict[str, int]],
+    seen: dict[str, Any],
     evidence: dict[str, Any] | None = None,
 ) -> dict:
     """Write ``spectrum.json`` beside the weights and return it.
