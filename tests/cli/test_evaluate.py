@@ -175,7 +175,7 @@ def test_labels_left_out_are_told_and_the_others_evaluated(stand_in: StandIn, he
     stand_in.answer = make_evaluation(data=make_data() | {"labelled": {"labels": {"FB": 1, "FM": 1, "TM": 1}}})
     result = _run("lab", "--json", "out/e.json", "--html", "out/e.html")  # four rows have a place
     assert result.exit_code == 1
-    assert "1 label row left out, since the slice is missing, could not be read or is no CT; the" in result.stderr
+    assert "1 label row left out, since the slice is missing, could not be read or is no CT, the place" in result.stderr
     assert json.loads((here / "out" / "e.json").read_text())["labels_left_out"] == 1
     assert "1 label row left out" in Page((here / "out" / "e.html").read_text()).text
 
@@ -221,6 +221,38 @@ def _wrong_type(here: Path) -> None:
     labels_file(here / "lab").write_text(f"{HEADER}\nXX,1001,3,20,30\n")
 
 
+def _row(row: str) -> Callable[[Path], None]:
+    """The table of experiment 1 with one more row, the third."""
+
+    def prepare(here: Path) -> None:
+        labels_file(here / "lab").write_text(f"{HEADER}\nFB,1001,3,20,30\n{row}\n")
+
+    return prepare
+
+
+def _semicolons(here: Path) -> None:
+    labels_file(here / "lab").write_text(f"{HEADER}\nFB,1001,3,20,30\n".replace(",", ";"))
+
+
+def _utf_16(here: Path) -> None:
+    labels_file(here / "lab").write_bytes(f"{HEADER}\nFB,1001,3,20,30\n".encode("utf-16"))
+
+
+def _circle(here: Path) -> None:
+    (here / "circle").symlink_to("circle")
+
+
+def _link(link: str, target: str) -> Callable[[Path], None]:
+    return lambda here: (here / link).symlink_to(target)
+
+
+def _two_links(here: Path) -> None:
+    """Untouched series, a link to another folder, and from there one to the labelled scans."""
+    (here / "other").mkdir()
+    (here / "plain" / "other").symlink_to("../other")
+    (here / "other" / "forged").symlink_to(f"../lab/Tampered Scans/{HELD_BACK}")
+
+
 def _nothing(here: Path) -> None:
     pass
 
@@ -248,10 +280,26 @@ JSON = ("--json", "out/e.json")
         (["lab", *JSON], _no_tables, 1, "scans come without label tables"),
         (["lab", *JSON], _other_columns, 1, "labels_exp1.csv"),
         (["lab", *JSON], _wrong_type, 1, "expected TB, TM, FB or FM"),
+        (["lab", *JSON], _row("FB,=cmd|calc!A1,3,20,30"), 1, "line 3, column uuid: cannot be used; found '=cmd|c"),
+        (["lab", *JSON], _row("FB,../../etc,3,20,30"), 1, "line 3, column uuid: cannot be used"),
+        (["lab", *JSON], _row("FB,1001,99999999999999999999,20,30"), 1, "line 3, column slice: cannot be used"),
+        (["lab", *JSON], _row("FB,1001,3,1e300,30"), 1, "line 3, column x: cannot be used; found '1e300'"),
+        (["lab", *JSON], _row("FB,1001,3,-5,30"), 1, "expected a whole number, 0 or more"),
+        (["lab", *JSON], _row("FB,1001,3"), 1, "line 3: missing columns; found 3 fields"),
+        (["lab", *JSON], _semicolons, 1, "expected type,uuid,slice,x,y"),
+        (["lab", *JSON], _utf_16, 1, "expected UTF-8; save it as CSV in UTF-8"),
+        (["circle", *JSON], _circle, 2, "circle: no such folder"),
+        (["lab", *JSON, "--authentic", "circle"], _circle, 2, "circle: no such folder"),
+        (["lab", "--json", "circle/e.json"], _circle, 2, "circle/e.json"),
+        (["lab", "--json", "out/a\x1b[2Jb/e.json"], _nothing, 2, "out/a\\x1b[2Jb/e.json: its folder does not exist"),
         (["lab", *JSON, "--authentic", "missing"], _nothing, 2, "missing: no such folder"),
         (["lab", *JSON, "--authentic", "lab"], _nothing, 2, "--authentic holds labelled scans"),
         (["lab", *JSON, "--authentic", "."], _nothing, 2, "--authentic holds labelled scans"),
         (["lab", *JSON, "--authentic", f"lab/Tampered Scans/{HELD_BACK}/1001"], _nothing, 2, "lies in one"),
+        (["lab", *JSON, "--authentic", "plain"], _link("plain/up", ".."), 2, "--authentic holds labelled scans"),
+        (["lab", *JSON, "--authentic", "plain"], _two_links, 2, "--authentic holds labelled scans"),
+        (["lab", *JSON, "--authentic", "plain"], _link("plain/1.dcm", f"../lab/Tampered Scans/{HELD_BACK}/1001/1.dcm"),
+         2, "and no link to others"),
         (["lab", *JSON, "--weights", "missing"], _nothing, 2, "name the folder verict train wrote to"),
         (["lab", *JSON, "--detector", "spektrum"], _nothing, 2, "did you mean spectrum?"),
         (["lab", *JSON, "--detector", "header"], _nothing, 2, "looks at headers, not at pixels"),
@@ -469,6 +517,65 @@ def test_a_labelled_slice_that_cannot_be_judged_is_told(real: Path, damage: Call
     assert document["labels_left_out"] == 1
     assert document["ledger"] == {"real_fakes": 2, "recorded": True}
     assert document["reason"]["authentic"]["series"]
+
+
+def _add_row(real: Path, row: str) -> None:
+    with (real / "lab" / "Tampered Scans" / "labels_exp1.csv").open("a") as table:
+        table.write(row + "\n")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "FB,1009,76,900,288",  # outside the image
+        "FB,1009,76,354,512",
+        "FB,1009,76,354,288",  # stands twice
+        "FB,1009,55555,20,30",  # no such slice
+        "FB,4242,3,20,30",  # no such scan
+    ],
+)
+def test_a_row_that_is_no_place_of_its_own_is_told_and_not_counted(real: Path, row: str) -> None:
+    _add_row(real, row)
+    result = _run("lab", "--json", "e.json", "--workers", "1", "--no-probes")
+    assert result.exit_code == 1, result.output
+    assert result.stderr.startswith("verict evaluate: 1 label row left out")
+    assert len(result.stderr.splitlines()) == 1
+    document = json.loads((real / "e.json").read_text(encoding="utf-8"))
+    assert document["n"]["auc"]["pooled"] == 3
+    assert document["labels_left_out"] == 1
+    assert document["ledger"] == {"real_fakes": 3, "recorded": True}
+
+
+def test_a_slice_that_bears_no_number_is_told_and_the_others_evaluated(real: Path) -> None:
+    other = next((real / "plain" / "MUSTER_ERIKA").iterdir())
+    shutil.copy(other, real / "lab" / "Tampered Scans" / HELD_BACK / "7794" / "extra.dcm")
+    result = _run("lab", "--json", "e.json", "--workers", "1", "--no-probes")
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert "extra.dcm: the slice bears no number" in line
+    assert "expected a name like 76.dcm" in line
+    document = json.loads((real / "e.json").read_text(encoding="utf-8"))
+    assert (document["n"]["auc"]["pooled"], document["labels_left_out"]) == (3, 0)
+
+
+def test_hostile_names_and_links_in_a_circle_beside_untouched_series(real: Path) -> None:
+    content = next((real / "plain" / "MUSTER_ERIKA").iterdir()).read_bytes()
+    (real / "plain" / "a\x1b[31m\nb.dcm").write_bytes(content[:5000])
+    (real / "plain" / "me").symlink_to("me")
+    (real / "plain" / "again").symlink_to(".")
+    result = _run(*ARGUMENTS)
+    assert result.exit_code == 1
+    lines = result.stderr.splitlines()
+    assert len(lines) == 2
+    assert any("a\\x1b[31m\\nb.dcm: the pixels are truncated" in line for line in lines)
+    assert any("me: cannot be read" in line for line in lines)
+    assert json.loads((real / "e.json").read_text(encoding="utf-8"))["authentic"]["series"] == 3
+
+
+def test_a_table_as_a_spreadsheet_saves_it_is_read(real: Path) -> None:
+    table = real / "lab" / "Tampered Scans" / "labels_exp1.csv"
+    table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes().replace(b"\n", b"\r\n"))
+    assert _run("lab", "--json", "e.json", "--workers", "1", "--no-probes").exit_code == 0
 
 
 def test_when_nothing_can_be_read_each_reason_is_told(real: Path) -> None:

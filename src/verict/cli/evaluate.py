@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -172,14 +173,28 @@ def _refuse_overlap(job: _Job, collection: UciCollection) -> None:
     """Forged scans must not pass for untouched ones."""
     if job.authentic is None:
         return
-    untouched = job.authentic.resolve()
-    for scan in collection.scans.values():
-        folder = scan.folder.resolve()
-        if folder == untouched or untouched in folder.parents or folder in untouched.parents:
+    labelled = {scan.folder.resolve() for scan in collection.scans.values()}
+    above = {parent for folder in labelled for parent in folder.parents}
+    for place in _follow_links(job.authentic.resolve()):
+        if place in labelled or place in above or not labelled.isdisjoint(place.parents):
             raise UsageError(
                 "--authentic holds labelled scans, or lies in one", file=job.authentic,
-                next_step="name a folder that holds untouched series only",
+                next_step="name a folder that holds untouched series only, and no link to others",
             )
+
+
+def _follow_links(folder: Path) -> Iterator[Path]:
+    """A folder, and what the links in it and in what they lead to point at, each once."""
+    pending, seen = [folder], set()
+    while pending:
+        place = pending.pop()
+        if place in seen:
+            continue
+        seen.add(place)
+        yield place
+        for here, folders, files in os.walk(place):
+            names = (Path(here, name) for name in (*folders, *files))
+            pending += [Path(os.path.realpath(name)) for name in names if name.is_symlink()]  # raises at no circle
 
 
 def _run(job: _Job, collection: UciCollection) -> int:

@@ -6,7 +6,7 @@ One scan at a time, so that a collection of any size can be gone through.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -19,13 +19,16 @@ from verict.ct.read import read_series
 from verict.ct.volume import CTVolume
 from verict.datasets.sites import labels_near
 from verict.datasets.splits import Scanner, group_of, scanner_of
-from verict.datasets.uci import SiteType, UciCollection, read_collection
+from verict.datasets.uci import LabelRow, SiteType, read_collection
 from verict.errors import DatasetError, InputError, UsageError
 
 NOWHERE = np.empty((0, 2))
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done and how many there are."""
+
+
+UNNUMBERED = -1  # where a slice's file name is no number: no label row has it
 
 
 class Source(StrEnum):
@@ -63,7 +66,7 @@ class Scan:
     numbers
         (z,) InstanceNumber of each slice; for labelled scans the file's name.
     labels
-        By slice index z.
+        By slice index z, each once; those outside the image are left out.
     avoid_mm
         By slice index z: (n, 2) places untouched sites must stay clear of, see `labels_near`.
     """
@@ -146,13 +149,26 @@ def read_labelled_scans(
         for files in _find(scan.folder, failures, may_be_empty=True):
             volume = _read(files, failures)
             if volume is not None:
-                yield _label(collection, scan.experiment, scan.uuid, volume)
+                numbers = tuple(_number_of(file, failures) for file in volume.source_files)
+                yield _label(collection.rows_of(scan.experiment, scan.uuid), scan.uuid, volume, numbers)
 
 
-def _label(collection: UciCollection, experiment: int, uuid: str, volume: CTVolume) -> Scan:
-    rows = [row for row in collection.rows_of(experiment, uuid) if row.is_placed]
+def _number_of(file: str, failures: list[InputError] | None) -> int:
+    """A slice's number, which is its file's name; `UNNUMBERED` where it has none, which is told."""
+    name = Path(file).stem
+    if name.isascii() and name.isdecimal():
+        return int(name)
+    error = InputError("the slice bears no number, so no label can name it", file=file, found=Path(file).name,
+                       expected="a name like 76.dcm", next_step="rename it by its number, or take it out")  # fmt: skip
+    if failures is None:
+        raise error
+    failures.append(error)
+    return UNNUMBERED
+
+
+def _label(all_rows: Sequence[LabelRow], uuid: str, volume: CTVolume, numbers: tuple[int, ...]) -> Scan:
+    rows = [row for row in all_rows if row.is_placed]
     spacing = (volume.slice_thickness_mm or volume.spacing_mm[0], *volume.spacing_mm[1:])
-    numbers = tuple(int(Path(file).stem) for file in volume.source_files)
     return Scan(
         Source.LABELLED,
         uuid,
@@ -161,9 +177,15 @@ def _label(collection: UciCollection, experiment: int, uuid: str, volume: CTVolu
         volume,
         find_lungs(volume),
         numbers,
-        {z: tuple(Label(r.type, r.y, r.x) for r in rows if r.slice == n) for z, n in enumerate(numbers)},
+        {z: _labels_on(rows, n, volume.hu.shape[1:]) for z, n in enumerate(numbers)},
         {z: labels_near(rows, n, spacing) for z, n in enumerate(numbers)},
     )
+
+
+def _labels_on(rows: Sequence[LabelRow], number: int, shape: tuple[int, ...]) -> tuple[Label, ...]:
+    """The labels of one slice of (rows, columns): a place counts once, however often it is listed."""
+    inside = (r for r in rows if r.slice == number and r.y < shape[0] and r.x < shape[1])
+    return tuple(dict.fromkeys(Label(r.type, r.y, r.x) for r in inside))
 
 
 def _find(

@@ -62,7 +62,8 @@ class EvaluationReport:
     failures
         What could not be read.
     labels_left_out
-        Label rows with a place that were not evaluated: their slice is missing, could not be read, or is no CT.
+        Label rows with a place that were not evaluated: their slice is missing, could not be read, or is no CT, their
+        place lies outside the image, or they stand twice.
     recorded
         Whether the look at published real fakes stands in the ledger; None where there was none.
     """

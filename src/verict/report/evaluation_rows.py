@@ -21,7 +21,9 @@ Path = tuple[str, ...]
 CONTENT_ONLY = "content_only"
 NOT_GIVEN = "none"
 ONE_PATIENT = "not known: one patient"
-LEFT_OUT = "since the slice is missing, could not be read or is no CT"
+LEFT_OUT = (
+    "since the slice is missing, could not be read or is no CT, the place is outside the image, or the row stands twice"
+)
 
 COUNTS = frozenset({"slices", "series", "suspicious_series", "marked_series"})  # whole numbers, not shares
 ROUNDED = 10  # decimals kept at most: what is beyond comes from the order of additions
