@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from detect.volumes import make_map
-from evaluation.cases import make_case
+from evaluation.cases import make_case, place
 from scipy import stats
 
 from verict.detect.result import Verdict
-from verict.evaluation.alarms import NO_AUTHENTIC, NONE_SCORED, alarm_figures, judge_case
+from verict.evaluation.alarms import NO_AUTHENTIC, NONE_SCORED, alarm_figures, judge_case, marks_at_sensitivity
+from verict.evaluation.places import tabulate_places
 from verict.evaluation.predictive import predictive_figures
 
 
@@ -163,3 +164,34 @@ def test_a_series_with_real_cancers_only_is_not_tampered():
     real = judge(hot(1, (0, 4, 4, 9.0)), labels=[("TM", 0, 4, 4)])
     leaves = predictive_figures([real, *tampered(1, 1), *authentic(1, 1)])["1/1000"]
     assert leaves["ppv"].figure.n == 2
+
+
+def labelled(score: float, patient: str):
+    """A labelled series of which the one painted place scores that much."""
+    return make_case(hot(1, (0, 4, 4, score)), patient=patient, labels=[("FB", 0, 4, 4)], places=[place("FB", 4, 4)])
+
+
+def marks_at_90(fakes: list[float]):
+    cases = [labelled(score, f"p{i}") for i, score in enumerate(fakes)]
+    table = tabulate_places(cases)
+    assert len(table.of("FB")) == len(fakes)
+    return marks_at_sensitivity([*series(), *(judge_case(c, "spectrum") for c in cases)], table, seed=0)
+
+
+def test_marks_at_a_sensitivity_are_those_of_volumes_at_the_place_that_is_still_found():
+    """Nine of ten are found at 2.5, where each slice of the run has a mark; single slices do not count."""
+    at_25 = marks_at_90([2.5] + [9.0] * 8 + [1.0])
+    assert (at_25.figure.value, at_25.figure.n) == (1.0, 3)
+    assert (at_25.about["above_score"], at_25.about["found"], at_25.about["painted"]) == (2.5, 9, 10)
+    assert at_25.about["volumes"] == 1
+    assert marks_at_90([2.6] + [9.0] * 8 + [1.0]).figure.value == 0.0  # just above the run
+
+
+def test_marks_at_a_sensitivity_need_volumes_and_painted_places_with_a_score():
+    nothing = tabulate_places([])
+    assert "no painted place" in marks_at_sensitivity(series(), nothing, seed=0).reason
+    table = tabulate_places([labelled(2.0, "p")])
+    assert "no authentic volume" in marks_at_sensitivity(series()[1:], table, seed=0).reason
+    undefined = labelled(2.0, "p")
+    undefined.score_map.values[:] = np.nan
+    assert "no threshold" in marks_at_sensitivity(series(), tabulate_places([undefined]), seed=0).reason

@@ -11,8 +11,9 @@ from verict.datasets.scans import Source
 from verict.detect.evidence import Evidence
 from verict.detect.result import Verdict
 from verict.detect.verdict import MIN_RUN_SLICES, assess, averaged_slices
-from verict.evaluation.case import Case
+from verict.evaluation.case import Case, PlaceKind
 from verict.evaluation.marks import count_slice_marks
+from verict.evaluation.places import PlaceTable
 from verict.evaluation.result import Measured, Tree
 from verict.statistics import Figure, effective_patients, rate_per_unit, share_of_count
 
@@ -106,6 +107,34 @@ def alarm_figures(judged: Sequence[Judged], *, seed: int) -> Tree:
         ),
         "marked_series": _count_of(scored, np.array([j.regions > 0 for j in scored])),
     }
+
+
+def marks_at_sensitivity(
+    judged: Sequence[Judged], table: PlaceTable, sensitivity: float = 0.9, *, seed: int
+) -> Measured:
+    """False marks a slice of authentic volumes at the one threshold that finds so many of the painted places.
+
+    Volumes are series of which slices lie side by side; each of their slices with lung is counted by itself. The
+    threshold is read off the same painted places, so it is not one that could have been fixed beforehand.
+    """
+    painted = np.sort(table.of(PlaceKind.FB, PlaceKind.FM).score)[::-1]
+    own = [j for j in judged if j.case.subject.source is Source.AUTHENTIC and j.is_deep]
+    if not own or not len(painted):
+        return Measured.missing("no authentic volume was given" if len(painted) else "no painted place")
+    needed = int(np.ceil(sensitivity * len(painted) - 1e-9))
+    threshold = float(painted[needed - 1])
+    if np.isneginf(threshold):
+        return Measured.missing("no threshold finds so many: places without a score are among them")
+    marks, owners = [], []
+    for j in own:
+        counted = count_slice_marks(j.case, threshold)
+        is_scored = (~np.isnan(j.case.score_map.values)).any(axis=(1, 2))
+        of_series = counted[is_scored & (j.case.subject.lung_slices | (counted > 0))]
+        marks.append(of_series)
+        owners += [j.patient] * len(of_series)
+    measured = _rate(np.concatenate(marks), owners, seed, NONE_SCORED)
+    found = {"above_score": threshold, "found": int((painted >= threshold).sum()), "painted": len(painted)}
+    return Measured(measured.figure, about={**measured.about, **found, "volumes": len(own)}, reason=measured.reason)
 
 
 def _count(value: int, **about: int) -> Measured:

@@ -76,9 +76,10 @@ def joined_runs(case: Case) -> Iterator[Field]:
         yield _field(case, margin_of(averaged[run], threshold), range(run.start, run.stop))
 
 
-def count_slice_marks(case: Case) -> np.ndarray:
-    """(z,) separate marks of each slice by itself at the mark threshold of the case."""
-    reached = margin_of(case.score_map.values, case.calibration["mark_threshold"]) >= 0
+def count_slice_marks(case: Case, threshold: float | None = None) -> np.ndarray:
+    """(z,) separate marks of each slice by itself at a threshold; None: the mark threshold of the case."""
+    threshold = case.calibration["mark_threshold"] if threshold is None else threshold
+    reached = margin_of(case.score_map.values, threshold) >= 0
     labels, count = ndimage.label(reached, _IN_PLANE)
     slices = [box[0].start for box in ndimage.find_objects(labels, count)]
     return np.bincount(np.array(slices, int), minlength=len(reached))

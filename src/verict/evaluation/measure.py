@@ -12,7 +12,7 @@ from verict.datasets.scans import Source
 from verict.datasets.uci import SiteType
 from verict.errors import UsageError
 from verict.evaluation.abstention import measure_abstention
-from verict.evaluation.alarms import alarm_figures, judge_case
+from verict.evaluation.alarms import alarm_figures, judge_case, marks_at_sensitivity
 from verict.evaluation.case import Case
 from verict.evaluation.figures import location_figures
 from verict.evaluation.froc import froc_figures
@@ -65,7 +65,10 @@ def measure(cases: Sequence[Case], detector: str, *, seed: int = 0) -> Evaluatio
     figures: Tree = {
         **location_figures(table, matching, seed=seed),
         **froc_figures(cases),
-        "authentic": alarm_figures(judged, seed=seed),
+        "authentic": {
+            **alarm_figures(judged, seed=seed),
+            "false_marks_per_slice_at_90": marks_at_sensitivity(judged, table, seed=seed),
+        },
         "predictive_value": predictive_figures(judged),
         "abstention": measure_abstention(judged),
         "evidence": weight_figures(cases),

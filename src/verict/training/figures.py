@@ -54,6 +54,8 @@ OWN_ROWS = (
     ("found_fb_own", ("frozen", "fb"), f"{FB}: marked at a threshold that never saw their fold"),
     ("found_fm_own", ("frozen", "fm"), f"{FM}: marked at a threshold that never saw their fold"),
     ("false_marks_per_slice", ("authentic", "false_marks_per_slice"), f"false marks a slice with lung, {UNSEEN}"),
+    ("false_marks_at_90", ("authentic", "false_marks_per_slice_at_90"), "false marks a slice of authentic volumes "
+     "at the one threshold that finds 90 % of the real fakes"),
     ("false_regions_per_series", ("authentic", "false_marks_per_scan"), f"marked regions a series, {UNSEEN}"),
 )
 """The same where each series is judged by the thresholds of its own fold."""
