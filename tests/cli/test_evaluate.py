@@ -213,6 +213,11 @@ def _no_tables(here: Path) -> None:
     labels_file(here / "lab", experiment=2).unlink()
 
 
+def _only_a_header(here: Path) -> None:
+    for table in (here / "lab").rglob("labels_exp*.csv"):
+        table.write_text("type,uuid,slice,x,y\n")
+
+
 def _other_columns(here: Path) -> None:
     labels_file(here / "lab").write_text("type,uuid,slice,row,column\nFB,1001,3,20,30\n")
 
@@ -278,6 +283,7 @@ JSON = ("--json", "out/e.json")
         (["missing", *JSON], _nothing, 2, "missing: no such folder"),
         (["plain", *JSON], _nothing, 2, "no labelled collection here"),
         (["lab", *JSON], _no_tables, 1, "scans come without label tables"),
+        (["lab", *JSON], _only_a_header, 1, "the label tables name no place; found 0 rows"),
         (["lab", *JSON], _other_columns, 1, "labels_exp1.csv"),
         (["lab", *JSON], _wrong_type, 1, "expected TB, TM, FB or FM"),
         (["lab", *JSON], _row("FB,=cmd|calc!A1,3,20,30"), 1, "line 3, column uuid: cannot be used; found '=cmd|c"),

@@ -16,7 +16,7 @@ from verict.cli.terminal import make_streams_forgiving, open_stdout, show_progre
 from verict.datasets.scans import Source
 from verict.datasets.uci import UciCollection, read_collection
 from verict.detect import registry
-from verict.errors import InputError, OutputError, UsageError, VerictError, printable, say_count
+from verict.errors import DatasetError, InputError, OutputError, UsageError, VerictError, printable, say_count
 from verict.evaluation import ledger as ledgers
 from verict.evaluation.result import Evaluation
 from verict.provenance import collect_provenance, sha256_of
@@ -149,6 +149,11 @@ def _check_job(job: _Job) -> UciCollection:
     if job.authentic is not None and not job.authentic.is_dir():
         raise UsageError("no such folder", file=job.authentic, next_step="name the folder of untouched series")
     collection = read_collection(job.labelled)
+    if not any(row.is_placed for row in collection.rows):
+        raise DatasetError(
+            "the label tables name no place", file=job.labelled, found=say_count(len(collection.rows), "row"),
+            expected="FB or FM rows with slice, x and y", next_step="verict data check tells more",
+        )  # fmt: skip
     _refuse_overlap(job, collection)
     outputs = {"--json": job.json, "--html": job.html, "--ledger": job.ledger}
     taken: dict[Path, str] = {}

@@ -152,7 +152,9 @@ def _chance(figures: Tree) -> Iterator[Conclusion]:
 def _too_few(cases: Sequence[Case]) -> Iterator[Conclusion]:
     for kind, words in KIND_WORDS.items():
         owners = [c.subject.patient for c in cases for p in c.subject.places if p.kind is kind]
-        if len(owners) < FEW_PLACES or len(set(owners)) < FEW_PATIENTS:
+        if not owners:
+            yield Conclusion("too_few", f"No place of {words} is labelled: they have no figures.")
+        elif len(owners) < FEW_PLACES or len(set(owners)) < FEW_PATIENTS:
             text = f"Only {say_count(len(owners), 'place')} of {say_count(len(set(owners)), 'patient')} "
             yield Conclusion("too_few", f"{text}for {words}: their figures say little.")
 
