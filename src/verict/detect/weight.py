@@ -1,7 +1,7 @@
 """What a score weighs: the likelihood ratio of a region, and the p-value of a series.
 
-Both are read from the block ``evidence`` of a model card, which `verict.evaluation.weight.fit_evidence` makes from
-scores of scans that the model in question had not seen. A card without the block gives none and says so.
+Both are read from the block ``evidence`` of a model card, which `verict.evaluation.evidence_fit.fit_evidence` makes
+from scores of scans that the model in question had not seen. A card without the block gives none and says so.
 
 Likelihood ratio: how many times as probable a region's score is if lung tissue was repainted there as it is for the
 highest place of an untouched slice. It is bounded by what so few patients can support. It is not the probability

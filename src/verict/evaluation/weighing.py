@@ -1,4 +1,4 @@
-"""What a detector's scores on these cases would weigh as evidence: see `verict.evaluation.weight` for how."""
+"""What a detector's scores on these cases would weigh as evidence: see `verict.evaluation.evidence_fit` for how."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 from verict.datasets.scans import Source
 from verict.evaluation.case import PAINTED, Case
+from verict.evaluation.evidence_fit import LEVELS, Forged, Untouched, fit_evidence, untouched_scores
 from verict.evaluation.places import score_at
 from verict.evaluation.result import Measured, Tree
-from verict.evaluation.weight import LEVELS, Forged, Untouched, fit_evidence, untouched_scores
 from verict.statistics import Figure
 
 RATIO_KEYS = {"log_lr_cost": "cllr", "lowest_ratio": "low", "highest_ratio": "high"}

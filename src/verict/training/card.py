@@ -51,7 +51,7 @@ def write_card(
     """Write ``spectrum.json`` beside the weights and return it.
 
     ``folds`` are the thresholds of each fold's model, which lies beside as ``spectrum-fold-N.onnx``; ``seen`` is
-    `list_seen`'s; ``evidence`` what scores weigh, see `verict.evaluation.weight`.
+    `list_seen`'s; ``evidence`` what scores weigh, see `verict.evaluation.evidence_fit`.
     """
     card = {
         "schema": CARD_SCHEMA,

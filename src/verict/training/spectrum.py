@@ -21,9 +21,9 @@ from verict.detect.spectrum import smooth_map
 from verict.errors import UsageError
 from verict.evaluation import ledger as real_fakes
 from verict.evaluation.case import Case, PlaceKind
+from verict.evaluation.evidence_fit import fit_evidence, untouched_scores
 from verict.evaluation.places import tabulate_places
 from verict.evaluation.thresholds import Goals, fit_thresholds
-from verict.evaluation.weight import fit_evidence, untouched_scores
 from verict.training.card import fold_file, list_seen, write_card
 from verict.training.figures import Judged, make_cases, measure_cases, simulated_rows
 from verict.training.forged_series import ForgedSeries, forge_series, forged_series_rows

@@ -8,16 +8,12 @@ score-based systems are calibrated (Morrison, Australian Journal of Forensic Sci
 doi:10.1080/00450618.2012.733025). The denominator is the highest score of an untouched slice, so the many places a
 slice offers a false mark are counted in. It is held within the empirical lower and upper bound of Vergeer et al.
 (Science & Justice 56, 2016, doi:10.1016/j.scijus.2016.06.003), with patients in the place of cases.
-
-``python -m verict.evaluation.weight docs/evidence.md`` renews that document's table from the shipped card.
 """
 
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,10 +21,8 @@ from scipy import optimize, special, stats
 
 from verict.ct.volume import CTVolume
 from verict.datasets.splits import Scanner, unseen_by
-from verict.detect.model import load_model
 from verict.detect.verdict import average_along_z, peaks_by_unit
 from verict.detect.weight import Unit, p_value_of
-from verict.documents import replace_part
 from verict.errors import say_count
 from verict.statistics import share_of_count
 
@@ -38,7 +32,6 @@ LEAST_PATIENTS = 10  # with n patients no ratio above n + 1 is supported, so few
 RIDGE = 1e-3  # keeps the slope finite where scores separate the two; makes it a little flatter, so ratios cautious
 LOG10_GRID = np.arange(0, 6, 0.005)  # decision thresholds the bounds are looked for at
 LEVELS = (0.05, 0.1)
-START, END = "<!-- evidence: start -->", "<!-- evidence: end -->"
 
 
 class Untouched(NamedTuple):
@@ -320,44 +313,3 @@ def _describe_p_values(name: str, p_values: np.ndarray, patients: Sequence[str])
         "ks_limit": round(float(stats.kstwo.ppf(0.95, count)), 4),
         "below": below,
     }
-
-
-def tabulate_evidence(block: Mapping[str, Any]) -> str:
-    """The likelihood ratio's facts and the check of the p-values, as Markdown."""
-    lines = ["| score of | ratio from | to | log-LR cost | forged patients | untouched patients | why none |"]
-    lines.append("|---|---|---|---|---|---|---|")
-    for unit, fit in block["likelihood_ratio"].items():
-        cells = [f"{fit[k]:.2f}" if k in fit else "" for k in ("low", "high", "cllr")]
-        lines.append(f"| {unit} | {' | '.join(cells)} | {fit['n_h1']} | {fit['n_h2']} | {fit.get('reason', '')} |")
-    lines += ["", "| scanner left out | patients | slices | KS | 95 % limit | p <= 0.05 | p <= 0.1 |"]
-    lines.append("|---|---|---|---|---|---|---|")
-    for row in block["uniformity"]:
-        shares = [_say_share(row["below"][str(level)]) for level in LEVELS]
-        lines.append(
-            f"| {row['scanner']} | {row['patients']} | {row['slices']} | {row['ks']:.2f} | {row['ks_limit']:.2f} "
-            f"| {' | '.join(shares)} |"
-        )
-    return "\n".join(lines)
-
-
-def _say_share(share: Mapping[str, Any]) -> str:
-    low, high = share["interval"]
-    return f"{share['value']:.3f} ({low:.3f} to {high:.3f}); by patient {share['by_patient']:.3f}"
-
-
-def renew_evidence(text: str, card: Mapping[str, Any]) -> str:
-    """A document with its part between the marks replaced by what the card holds.
-
-    Raises
-    ------
-    OutputError
-        If the document lacks the marks.
-    """
-    table = tabulate_evidence(card["evidence"]) if "evidence" in card else "The card holds no such block."
-    return replace_part(text, START, END, f"\n\n{table}\n\n")
-
-
-if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        path = Path(name)
-        path.write_text(renew_evidence(path.read_text(encoding="utf-8"), load_model("spectrum").card), encoding="utf-8")

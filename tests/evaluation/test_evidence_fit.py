@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from detect.volumes import make_map, make_volume
 
 from verict.datasets.splits import Scanner
-from verict.detect.model import load_model
 from verict.detect.weight import Unit, weigh_score
-from verict.errors import OutputError
-from verict.evaluation.weight import (
-    END,
+from verict.evaluation.evidence_fit import (
     LEAST_PATIENTS,
-    START,
     check_uniformity,
     cost_of_ratios,
     find_bounds,
     fit_evidence,
-    renew_evidence,
-    tabulate_evidence,
     untouched_scores,
     weigh_patients,
 )
 
 LONG = 200
-DOCUMENT = Path(__file__).parents[2] / "docs" / "evidence.md"
 
 
 def normal_untouched(patients: int, slices: int = 1, *, mean: float = 0.0, seed: int = 0):
@@ -65,7 +57,6 @@ def test_the_block_survives_json():
     assert block["null"]["slice"]["patients"] == 30
     assert sum(block["null"]["slice"]["weights"]) == pytest.approx(30, abs=1e-3)
     assert block["null"]["slice"]["scores"] == sorted(block["null"]["slice"]["scores"])
-    assert "| slice |" in tabulate_evidence(block)
 
 
 def test_multiplicity_is_in_the_denominator():
@@ -180,21 +171,3 @@ def test_scores_of_a_series_are_its_slices_and_its_runs():
     assert [s.score for s in series] == [pytest.approx(4.5, rel=1e-5)]
     assert {(s.patient, s.scanner.model) for s in (*slices, *series)} == {("p", "x")}
     assert untouched_scores(make_volume(1), make_map(1), "p", Scanner())[1] == []
-
-
-def test_the_document_holds_what_the_shipped_card_holds():
-    card, text = load_model("spectrum").card, DOCUMENT.read_text(encoding="utf-8")
-    if "evidence" in card:
-        assert renew_evidence(text, card) == text
-
-
-def test_a_document_is_renewed_between_its_marks():
-    block = fit_evidence(normal_untouched(20), normal_forged(20))
-    renewed = renew_evidence(f"before {START} old {END} after", {"evidence": block})
-    assert renewed.startswith("before ")
-    assert renewed.endswith(" after")
-    assert " old " not in renewed
-    assert "| all | 20 | 20 |" in renewed
-    assert "no such block" in renew_evidence(f"{START}{END}", {})
-    with pytest.raises(OutputError, match="evidence: start"):
-        renew_evidence("nothing here", {"evidence": block})
