@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
 from verict.errors import OutputError
 
 
@@ -23,3 +26,10 @@ def replace_part(text: str, start: str, end: str, body: str) -> str:
     if not start_found or not end_found:
         raise OutputError("the document has no place for this part", expected=f"{start} and {end}")
     return f"{before}{start}{body}{end}{after}"
+
+
+def renew_files(names: Iterable[str], renew: Callable[[str], str]) -> None:
+    """Rewrite documents by what ``renew`` makes of their text: what the modules that renew one are run for."""
+    for name in names:
+        path = Path(name)
+        path.write_text(renew(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -12,11 +12,11 @@ from typing import Annotated
 
 import typer
 
-from verict.cli.terminal import make_streams_forgiving, open_stdout, show_progress
+from verict.cli.terminal import FAILED, USAGE, exit_on_error, make_streams_forgiving, open_stdout, show_progress, tell
 from verict.datasets.scans import Source
 from verict.datasets.uci import UciCollection, read_collection
 from verict.detect import registry
-from verict.errors import DatasetError, InputError, OutputError, UsageError, VerictError, printable, say_count
+from verict.errors import DatasetError, InputError, OutputError, UsageError, say_count
 from verict.evaluation import ledger as ledgers
 from verict.evaluation.result import Evaluation
 from verict.provenance import collect_provenance, sha256_of
@@ -26,7 +26,6 @@ from verict.report.evaluation_rows import LEFT_OUT
 from verict.report.evaluation_table import render_evaluation
 from verict.report.output import check_output_file, write_text
 
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
 ERRORS_SHOWN = 20
 DEFAULT_DETECTOR = "spectrum"
 STDOUT = "-"
@@ -110,25 +109,14 @@ def evaluate(
     130 interrupted.
     """
     make_streams_forgiving()
-    try:
+    with exit_on_error("evaluate", interrupted="interrupted; no output file was written or changed"):
         _check_detector(detector)
         ledger = ledger or json.parent / ledgers.DEFAULT_NAME
         job = _Job(labelled, authentic, detector, weights, json, html, ledger, seed, probes, workers)
-        collection = _check_job(job)
-        code = _run(job, collection)
-    except (UsageError, OutputError) as error:
-        _tell(error.one_line())
-        code = USAGE
-    except VerictError as error:
-        _tell(error.one_line())
-        code = FAILED
-    except OSError as error:
-        _tell(InputError(error.strerror or "cannot be read", file=error.filename).one_line())
-        code = FAILED
-    except KeyboardInterrupt:
-        _tell("interrupted; no output file was written or changed")
-        code = INTERRUPTED
-    raise typer.Exit(code)
+        try:
+            raise typer.Exit(_run(job, _check_job(job)))
+        except OSError as error:
+            raise InputError(error.strerror or "cannot be read", file=error.filename) from error
 
 
 def _check_detector(name: str) -> None:
@@ -217,7 +205,7 @@ def _run(job: _Job, collection: UciCollection) -> int:
     report = EvaluationReport(evaluation, provenance, tuple(failures), _count_left_out(collection, evaluation))
     if report.labels_left_out:
         rows = say_count(report.labels_left_out, "label row")
-        _tell(f"{rows} left out, {LEFT_OUT}; the others are evaluated; verict data check names them")
+        tell("evaluate", f"{rows} left out, {LEFT_OUT}; the others are evaluated; verict data check names them")
     report, unwritten = _record(job, report)
     unwritten += _try_to_write(job.json, to_text, report)
     if job.html is not None:
@@ -253,7 +241,7 @@ def _record(job: _Job, report: EvaluationReport) -> tuple[EvaluationReport, int]
     try:
         added = ledgers.append(job.ledger, report.evaluation, weights_sha256=sha256, what=what)
     except OutputError as error:
-        _tell(error.one_line())
+        tell("evaluate", error.one_line())
         return replace(report, recorded=False), 1
     return replace(report, recorded=True if added else None), 0
 
@@ -263,7 +251,7 @@ def _try_to_write(path: Path, render: Callable[[EvaluationReport], str], report:
     try:
         write_text(path, render(report))
     except OutputError as error:
-        _tell(error.one_line())
+        tell("evaluate", error.one_line())
         return 1
     return 0
 
@@ -293,12 +281,7 @@ def _count_left_out(collection: UciCollection, evaluation: Evaluation) -> int:
 def _tell_failures(failures: list[InputError]) -> None:
     """Each input that could not be read on a line of its own; a long list is cut and says so."""
     for failure in failures[:ERRORS_SHOWN]:
-        _tell(failure.one_line())
+        tell("evaluate", failure.one_line())
     hidden = len(failures) - ERRORS_SHOWN
     if hidden > 0:
-        _tell(f"and {hidden} more inputs could not be read")
-
-
-def _tell(message: str) -> None:
-    """One line on standard error."""
-    typer.echo(f"verict evaluate: {printable(message)}", err=True)
+        tell("evaluate", f"and {hidden} more inputs could not be read")

@@ -18,16 +18,15 @@ from typing import Annotated
 import typer
 
 from verict import __version__
-from verict.cli.terminal import make_streams_forgiving, show_progress
+from verict.cli.terminal import exit_on_error, make_streams_forgiving, show_progress
 from verict.ct.phantom.chest import SimulatedChest, count_slices, simulate_chest, write_chest
 from verict.ct.phantom.kernels import KERNELS, Kernel
 from verict.ct.phantom.scanner import Protocol
 from verict.datasets.uci import COLUMNS, SiteType
-from verict.errors import InputError, OutputError, UsageError, VerictError, did_you_mean, printable, say_count
+from verict.errors import InputError, OutputError, UsageError, did_you_mean, printable, say_count
 from verict.report.output import write_text
 
 TRUTH_FILE, LABEL_FILE = "phantom.json", "labels.csv"
-USAGE, INTERRUPTED = 2, 130
 USUAL_NODULES, ROOM_MM = 3, 50.0  # how many unless asked, and over what height there is always room for them
 
 
@@ -109,7 +108,7 @@ def phantom(
     130 interrupted.
     """
     make_streams_forgiving()
-    try:
+    with exit_on_error("phantom", interrupted="interrupted; nothing was written"):
         pixel = 370 / size if pixel is None and size > 0 else pixel
         increment = thickness if increment is None else increment
         numbers = {"--dose": dose, "--thickness": thickness, "--increment": increment, "--pixel": pixel,
@@ -124,17 +123,6 @@ def phantom(
             nodules = USUAL_NODULES if count * increment >= ROOM_MM else 0
         _check_folder(out)
         _make(_Order(out, _find_kernel(kernel), protocol, count, size, nodules, metal, seed))
-        code = 0
-    except (UsageError, OutputError) as error:
-        _tell(error.one_line())
-        code = USAGE
-    except VerictError as error:
-        _tell(error.one_line())
-        code = 1
-    except KeyboardInterrupt:
-        _tell("interrupted; nothing was written")
-        code = INTERRUPTED
-    raise typer.Exit(code)
 
 
 def _find_kernel(name: str) -> Kernel:
@@ -238,8 +226,3 @@ def _to_table(chest: SimulatedChest, name: str) -> str:
         z, y, x = (round(v) for v in chest.to_voxel(nodule))
         rows.writerow([SiteType.TM, name, z + 1, x, y])
     return text.getvalue()
-
-
-def _tell(message: str) -> None:
-    """One line on standard error."""
-    typer.echo(f"verict phantom: {printable(message)}", err=True)

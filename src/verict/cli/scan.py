@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from verict.cli.terminal import make_streams_forgiving, open_stdout, show_progress
+from verict.cli.terminal import INTERRUPTED, exit_on_error, make_streams_forgiving, open_stdout, show_progress, tell
 from verict.detect import registry
 from verict.detect.result import Failure, ScanResult
 from verict.errors import InputError, OutputError, UsageError, VerictError, say_count
@@ -21,14 +21,12 @@ from verict.report.html import to_html
 from verict.report.json import to_text
 from verict.report.output import OutputFile, check_output_file, make_output_folder, write_text
 from verict.report.table import StudyRow, render_studies, render_summary, summarise_study
-from verict.report.words import printable
 
 if TYPE_CHECKING:
     from verict.detect.scan import ScanOptions
 
 ERRORS_SHOWN = 20
 PRECEDENCE = (10, 1, 11, 0)  # which exit code stands for several studies, the first that occurs
-USAGE, INTERRUPTED = 2, 130
 STDOUT = "-"
 
 
@@ -110,21 +108,11 @@ def scan(
     130 interrupted.
     """
     make_streams_forgiving()
-    try:
+    with exit_on_error("scan", interrupted="interrupted; no output file was written or changed"):
         options = _choose_options(detector, series=series, workers=workers, pictures=report is not None)
         job = _Job(_list_studies(studies, each=each), each or len(studies) > 1, json, report, options, anonymous, quiet)
         _check_job(job, studies)
-        code = _scan_many(job) if job.many else _scan_one(job)
-    except (UsageError, OutputError) as error:
-        _tell(error.one_line())
-        code = USAGE
-    except VerictError as error:
-        _tell(error.one_line())
-        code = 1
-    except KeyboardInterrupt:
-        _tell("interrupted; no output file was written or changed")
-        code = INTERRUPTED
-    raise typer.Exit(code)
+        raise typer.Exit(_scan_many(job) if job.many else _scan_one(job))
 
 
 def _choose_options(
@@ -156,7 +144,8 @@ def _list_studies(given: list[Path], *, each: bool) -> tuple[Path, ...]:
         if not taken:
             raise UsageError("--each found no sub-folder and no zip", file=folder, next_step="leave --each out")
         if len(taken) < len(entries):
-            _tell(f"{folder}: --each leaves out {say_count(len(entries) - len(taken), 'file')} beside the studies")
+            left_out = say_count(len(entries) - len(taken), "file")
+            tell("scan", f"{folder}: --each leaves out {left_out} beside the studies")
         studies += taken
     return tuple(studies)
 
@@ -215,7 +204,7 @@ def _scan_many(job: _Job) -> int:
             if lines is not None:
                 lines.keep_as(job.partial_json)
                 kept = f"; they are in {job.partial_json}"
-            _tell(f"interrupted after {len(rows)} of {len(job.studies)} studies{kept}")
+            tell("scan", f"interrupted after {len(rows)} of {len(job.studies)} studies{kept}")
             return INTERRUPTED
     if not job.quiet and not job.json_to_stdout:
         open_stdout().print(render_studies(rows))
@@ -273,15 +262,10 @@ def _tell_failures(result: ScanResult, job: _Job, prefix: str) -> None:
     """Each failure on a line of its own; a long list is cut and says so."""
     shown = anonymise_result(result) if job.anonymous else result
     for failure in shown.failures[:ERRORS_SHOWN]:
-        _tell(prefix + failure.message)
+        tell("scan", prefix + failure.message)
     hidden = len(shown.failures) - ERRORS_SHOWN
     if hidden > 0:
-        _tell(f"{prefix}and {hidden} more failures; the JSON and the report list all")
-
-
-def _tell(message: str) -> None:
-    """One line on standard error."""
-    typer.echo(f"verict scan: {printable(message)}", err=True)
+        tell("scan", f"{prefix}and {hidden} more failures; the JSON and the report list all")
 
 
 def _open_progress(job: _Job) -> AbstractContextManager[Callable[[str, int, int], None] | None]:

@@ -1,4 +1,4 @@
-"""What every command does with its streams: results in full width, progress on a terminal only, odd characters."""
+"""What every command does alike: results in full width, progress on a terminal only, errors in a line, exit codes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from verict.errors import printable
+from verict.errors import OutputError, UsageError, VerictError, printable
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+"""Exit codes: an input or the work itself failed; wrong usage or an output that cannot be written; Ctrl-C."""
 
 PIPE_WIDTH = 100  # columns where the output is not a terminal
 
@@ -20,6 +24,33 @@ def make_streams_forgiving() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def tell(command: str, message: str) -> None:
+    """One line of a command on standard error."""
+    typer.echo(f"verict {command}: {printable(message)}", err=True)
+
+
+@contextmanager
+def exit_on_error(command: str, *, interrupted: str) -> Iterator[None]:
+    """Errors raised on purpose become one line and the exit code they stand for; so does Ctrl-C, told as given.
+
+    Raises
+    ------
+    typer.Exit
+        In place of the error.
+    """
+    try:
+        yield
+    except (UsageError, OutputError) as error:
+        tell(command, error.one_line())
+        raise typer.Exit(USAGE) from None
+    except VerictError as error:
+        tell(command, error.one_line())
+        raise typer.Exit(FAILED) from None
+    except KeyboardInterrupt:
+        tell(command, interrupted)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def open_stdout() -> Console:

@@ -154,10 +154,7 @@ def choose_negative_sites(
     UsageError
         If the mask has another shape than the slice.
     """
-    if hu.shape != lung_mask.shape or hu.ndim != 2:
-        raise UsageError("slice and lung mask do not match", found=f"{hu.shape} and {lung_mask.shape}")
-    spacing = np.asarray(spacing_mm, dtype=np.float64)
-    smooth = ndimage.gaussian_filter(hu.astype(np.float32), SMOOTHING_MM / spacing)
+    smooth, spacing = _smooth_slice(hu, lung_mask, spacing_mm)
     lung_mask = lung_mask.astype(bool)
     allowed = lung_mask & _clear_of(hu.shape, spacing, np.asarray(labels_mm).reshape(-1, 2))
     peak = smooth == ndimage.maximum_filter(smooth, footprint=_disc(PEAK_RADIUS_MM / spacing))
@@ -193,10 +190,7 @@ def find_masses(
     UsageError
         If the mask has another shape than the slice.
     """
-    if hu.shape != lung_mask.shape or hu.ndim != 2:
-        raise UsageError("slice and lung mask do not match", found=f"{hu.shape} and {lung_mask.shape}")
-    spacing = np.asarray(spacing_mm, dtype=np.float64)
-    smooth = ndimage.gaussian_filter(hu.astype(np.float32), SMOOTHING_MM / spacing)
+    smooth, spacing = _smooth_slice(hu, lung_mask, spacing_mm)
     radius_mm = ndimage.distance_transform_edt(smooth > MASS_HU, spacing)
     apart = 2 * np.ceil(MASS_APART_MM / spacing).astype(int) + 1
     centre = (radius_mm >= MASS_RADIUS_MM) & (radius_mm == ndimage.maximum_filter(radius_mm, size=tuple(apart)))
@@ -371,6 +365,12 @@ def _pixel_like(
     cost = np.abs(depth_mm - place.depth_mm) / 5.0 + np.abs(front_to_back - place.front_to_back) / 0.1
     y, x = points[rng.choice(np.argsort(cost, kind="stable")[:25])]
     return int(y), int(x)
+
+
+def _smooth_slice(hu: np.ndarray, lung_mask: np.ndarray, spacing_mm: tuple) -> tuple[np.ndarray, np.ndarray]:
+    if hu.shape != lung_mask.shape or hu.ndim != 2:
+        raise UsageError("slice and lung mask do not match", found=f"{hu.shape} and {lung_mask.shape}")
+    return ndimage.gaussian_filter(hu.astype(np.float32), SMOOTHING_MM / np.array(spacing_mm)), np.array(spacing_mm)
 
 
 def _clear_of(shape: tuple[int, int], spacing: np.ndarray, labels_mm: np.ndarray) -> np.ndarray:

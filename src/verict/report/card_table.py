@@ -7,11 +7,10 @@ the shipped card; everything else in it is written by hand.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from verict.detect.model import load_model
-from verict.documents import replace_part
+from verict.documents import renew_files, replace_part
 
 START, END = "<!-- figures: start -->", "<!-- figures: end -->"
 
@@ -39,6 +38,4 @@ def renew_figures(text: str, card: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        path = Path(name)
-        path.write_text(renew_figures(path.read_text(encoding="utf-8"), load_model("spectrum").card), encoding="utf-8")
+    renew_files(sys.argv[1:], lambda text: renew_figures(text, load_model("spectrum").card))

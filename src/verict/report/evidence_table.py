@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from verict.detect.model import load_model
-from verict.documents import replace_part
+from verict.documents import renew_files, replace_part
 from verict.evaluation.evidence_fit import LEVELS
 
 START, END = "<!-- evidence: start -->", "<!-- evidence: end -->"
@@ -54,6 +53,4 @@ def renew_evidence(text: str, card: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        path = Path(name)
-        path.write_text(renew_evidence(path.read_text(encoding="utf-8"), load_model("spectrum").card), encoding="utf-8")
+    renew_files(sys.argv[1:], lambda text: renew_evidence(text, load_model("spectrum").card))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 
 from verict.detect.header_rules import (
     acquisition,
@@ -22,7 +21,7 @@ from verict.detect.header_rules import (
     writers,
 )
 from verict.detect.header_rules.rule import Rule
-from verict.documents import replace_part
+from verict.documents import renew_files, replace_part
 
 START, END = "<!-- rules: start -->", "<!-- rules: end -->"
 
@@ -72,6 +71,4 @@ def renew_catalogue(text: str) -> str:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        path = Path(name)
-        path.write_text(renew_catalogue(path.read_text(encoding="utf-8")), encoding="utf-8")
+    renew_files(sys.argv[1:], renew_catalogue)
