@@ -25,7 +25,7 @@ from verict.training import spectrum as training
 from verict.training.network import NetworkRecipe
 from verict.training.samples import CLEAN_MM, Place, Sample, load_scans, untouched_and_labelled
 from verict.training.spectrum import SpectrumRecipe, cross_fit, draw_windows, fold_of_samples, score_sample
-from verict.training.thresholds import assemble_maps
+from verict.training.whole_maps import assemble_maps
 
 RECIPE = SpectrumRecipe()
 SMALL = SpectrumRecipe(

@@ -11,7 +11,7 @@ import numpy as np
 from verict.datasets.scans import Scan, Source
 from verict.detect.evidence import Evidence, ScoreMap
 from verict.detect.result import Verdict
-from verict.detect.spectrum_features import ORIGIN_PX, STRIDE_PX, grid_shape
+from verict.detect.spectrum_features import ORIGIN_PX, STRIDE_PX
 from verict.detect.verdict import Assessment, assess
 from verict.evaluation.alarms import Judged as JudgedCase
 from verict.evaluation.alarms import judge_case
@@ -24,7 +24,8 @@ from verict.evaluation.thresholds import AuthenticMap
 from verict.statistics import Figure, rate_per_unit, share_of_count
 from verict.training.network import Network
 from verict.training.phantoms import FOLDER as PHANTOM
-from verict.training.samples import AUTHENTIC, FORGED, REAL_FAKES, Sample
+from verict.training.samples import FORGED, Sample
+from verict.training.whole_maps import index_maps, join_maps
 
 Row = dict[str, object]
 UNSEEN = "model and thresholds of other patients and scanner models"
@@ -77,21 +78,14 @@ class Judged:
 
 def make_cases(scans: Iterable[Scan], samples: list[Sample], judged: Judged, seed: int) -> list[Case]:
     """The ruler's cases of all real scans that were scored, each with the thresholds of its fold."""
-    fold_of, maps = {}, {}
-    for i, s in enumerate(samples):
-        if s.source in (AUTHENTIC, REAL_FAKES):
-            fold_of[s.patient] = int(judged.fold[i])
-            maps[s.patient, s.series, s.z] = judged.maps[i]
+    fold_of = {s.patient: int(fold) for s, fold in zip(samples, judged.fold, strict=True)}
+    maps = index_maps(samples, judged.maps)
     cases = []
     for scan in scans:
-        if scan.patient not in fold_of or scan.folder == PHANTOM:
-            continue
-        nothing = np.full(grid_shape(*scan.volume.hu.shape[1:]), np.nan, np.float32)
-        keys = ((scan.patient, scan.volume.series_instance_uid, z) for z in range(scan.volume.slice_count))
-        values = np.stack([maps.get(key, nothing) for key in keys])
-        thresholds = judged.thresholds[fold_of[scan.patient]]
-        score_map = ScoreMap(values, STRIDE_PX, ORIGIN_PX)
-        cases.append(Case(make_subject(scan, seed), score_map, thresholds, Seen.OUT_OF_FOLD))
+        values = None if scan.folder == PHANTOM else join_maps(scan, maps)
+        if values is not None:
+            score_map, thresholds = ScoreMap(values, STRIDE_PX, ORIGIN_PX), judged.thresholds[fold_of[scan.patient]]
+            cases.append(Case(make_subject(scan, seed), score_map, thresholds, Seen.OUT_OF_FOLD))
     return cases
 
 

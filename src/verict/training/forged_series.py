@@ -18,7 +18,7 @@ from verict.tamper.repaint import ForgeryKind, RepaintConfig, TouchUp, repaint
 from verict.training.figures import UNSEEN, Judged, Row, assess_map, row, share
 from verict.training.network import Network
 from verict.training.samples import AUTHENTIC, Sample
-from verict.training.thresholds import assemble_maps
+from verict.training.whole_maps import assemble_maps
 
 LONE_SLICES = 2  # series of up to so many slices are not forged in 3D
 PLACES = 3  # forgeries of each kind and touch-up in each series

@@ -41,7 +41,7 @@ from verict.training.samples import (
     simulate_scanners,
     untouched_and_labelled,
 )
-from verict.training.thresholds import assemble_maps
+from verict.training.whole_maps import assemble_maps
 
 
 @dataclass(frozen=True)
