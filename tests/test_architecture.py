@@ -21,6 +21,7 @@ FLOORS = {
     "provenance": 0,
     "statistics": 0,
     "documents": 0,
+    "weights": 0,
     "ct": 1,
     "custody": 2,
     "datasets": 2,
@@ -36,7 +37,7 @@ FLOORS = {
 }
 """Each part of the package and its floor; a part imports itself and the floors below its own."""
 
-HEAVY = ("torch", "sklearn", "skl2onnx", "onnx", "pandas", "gdcm", "imagecodecs", "matplotlib")
+HEAVY = ("torch", "monai", "skimage", "sklearn", "skl2onnx", "onnx", "pandas", "gdcm", "imagecodecs", "matplotlib")
 """What `import verict` and `verict scan` must do without."""
 
 POSIX_ONLY_MODULES = ("fcntl", "grp", "posix", "pwd", "resource", "termios")

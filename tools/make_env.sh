@@ -3,7 +3,7 @@
 #
 #   core  what `verict` itself needs        dev  and the test tools        all  and every optional extra
 #
-# A stamp inside .venv, named after the level and a checksum of pyproject.toml and of this folder, is
+# A stamp inside .venv, named after the level and a checksum of pyproject.toml, constraints.txt and of this folder, is
 # written only after everything is installed. A mark, .venv/unfinished, is set before the first step and
 # taken away after the last, so what an interrupted run leaves behind is never used: it is made anew.
 # PYTHON=/path/to/python chooses the interpreter. Needs no git.
@@ -14,11 +14,11 @@ level=${1:-core}
 case $level in
     core) extras="" ;;
     dev) extras="[dev]" ;;
-    all) extras="[dev,train,jpeg-lossless]" ;;
+    all) extras="[dev,train,tamper,jpeg-lossless]" ;;
     *) echo "make_env: unknown level '$level': core, dev or all" >&2; exit 2 ;;
 esac
 
-checksum=$({ cat pyproject.toml; pwd; } | cksum | cut -d ' ' -f 1)
+checksum=$({ cat pyproject.toml tools/constraints.txt; pwd; } | cksum | cut -d ' ' -f 1)
 is_new_enough='import sys; sys.exit(sys.version_info < (3, 11))'
 
 # A wider level covers a narrower one.
@@ -88,7 +88,7 @@ fi
 echo "make: installing verict$extras into .venv (a few minutes the first time)" >&2
 : > .venv/unfinished
 rm -f .venv/complete-*
-if ! .venv/bin/python -m pip --disable-pip-version-check --no-input install -q -e ".$extras"; then
+if ! .venv/bin/python -m pip --disable-pip-version-check --no-input install -q -c tools/constraints.txt -e ".$extras"; then
     echo "make: the installation failed; its reason stands above. Mend it and run the same command again." >&2
     exit 1
 fi

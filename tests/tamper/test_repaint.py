@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from verict.errors import InputError
-from verict.tamper.repaint import ForgeryKind, RepaintConfig, TouchUp, repaint, repaint_slice
+from verict.tamper.repaint import ForgeryKind, NoiseKind, RepaintConfig, repaint, repaint_slice
 
 SPACING_MM = (2.0, 1.0, 1.0)
 CENTRE = (15, 40, 44)
@@ -35,9 +35,9 @@ def corner_power(patch: np.ndarray) -> float:
     return float(power[frequency > 0.5].mean())
 
 
-@pytest.mark.parametrize("touch_up", TouchUp)
+@pytest.mark.parametrize("touch_up", NoiseKind)
 @pytest.mark.parametrize("kind", ForgeryKind)
-def test_nothing_changes_outside_the_footprint(lung: np.ndarray, kind: ForgeryKind, touch_up: TouchUp) -> None:
+def test_nothing_changes_outside_the_footprint(lung: np.ndarray, kind: ForgeryKind, touch_up: NoiseKind) -> None:
     before = lung.copy()
     config = RepaintConfig(touch_up=touch_up)
     forged, footprint, record = repaint(lung, SPACING_MM, CENTRE, kind=kind, seed=1, config=config)
@@ -58,13 +58,13 @@ def test_footprint_has_the_size_of_the_cubes(lung: np.ndarray) -> None:
         _, footprint, _ = repaint(lung, SPACING_MM, CENTRE, kind=ForgeryKind.REMOVE, seed=1, config=config)
         return [int(np.ptp(np.nonzero(footprint)[axis])) + 1 for axis in range(3)]
 
-    assert lengths(RepaintConfig(touch_up=TouchUp.NONE)) == [16, 32, 32]
+    assert lengths(RepaintConfig(touch_up=NoiseKind.NONE)) == [16, 32, 32]
     assert lengths(RepaintConfig()) == [30, 41, 41]  # 1.3 x 32 voxels along z too, cut off at the faces
     assert lengths(RepaintConfig(touch_up_in_mm=True)) == [20, 41, 41]
 
 
 def test_removal_removes_the_nodule(lung: np.ndarray) -> None:
-    for touch_up in TouchUp:
+    for touch_up in NoiseKind:
         config = RepaintConfig(touch_up=touch_up)
         forged, _, _ = repaint(lung, SPACING_MM, CENTRE, kind=ForgeryKind.REMOVE, seed=1, config=config)
         core = forged[13:18, 37:44, 41:48]
@@ -74,7 +74,7 @@ def test_removal_removes_the_nodule(lung: np.ndarray) -> None:
 
 
 def test_injection_adds_a_nodule_of_the_wanted_size(lung: np.ndarray) -> None:
-    config = RepaintConfig(nodule_mm=14, touch_up=TouchUp.NONE)
+    config = RepaintConfig(nodule_mm=14, touch_up=NoiseKind.NONE)
     forged, _, _ = repaint(lung, SPACING_MM, (15, 40, 20), kind=ForgeryKind.INJECT, seed=2, config=config)
     dense = (forged > -400) & (lung < -600)
     assert dense[15, 40, 20]
@@ -91,19 +91,19 @@ def test_touch_ups_leave_different_noise(lung: np.ndarray) -> None:
     """White noise fills the corner frequencies, zoomed noise less, resampling alone empties them."""
     window = np.s_[CENTRE[0], 32:48, 36:52]
     power = {}
-    for touch_up in TouchUp:
+    for touch_up in NoiseKind:
         config = RepaintConfig(touch_up=touch_up, zoom=2.0, noise_hu=30.0)
         forged, _, _ = repaint(lung, SPACING_MM, CENTRE, kind=ForgeryKind.REMOVE, seed=3, config=config)
         power[touch_up] = corner_power(forged[window].astype(float))
     untouched = corner_power(lung[CENTRE[0], 32:48, 4:20].astype(float))
-    assert power[TouchUp.NONE] < 0.5 * untouched
-    assert power[TouchUp.WHITE] > 3 * untouched
-    assert power[TouchUp.ZOOMED] < 0.3 * power[TouchUp.WHITE]
-    assert power[TouchUp.COPIED] < power[TouchUp.WHITE]
+    assert power[NoiseKind.NONE] < 0.5 * untouched
+    assert power[NoiseKind.WHITE] > 3 * untouched
+    assert power[NoiseKind.ZOOMED] < 0.3 * power[NoiseKind.WHITE]
+    assert power[NoiseKind.COPIED] < power[NoiseKind.WHITE]
 
 
 def test_copied_noise_is_that_of_the_source(lung: np.ndarray) -> None:
-    config = RepaintConfig(touch_up=TouchUp.COPIED, copy_from_zyx=(15, 40, 22), bell_power=30.0)
+    config = RepaintConfig(touch_up=NoiseKind.COPIED, copy_from_zyx=(15, 40, 22), bell_power=30.0)
     forged, _, _ = repaint(lung, SPACING_MM, (15, 40, 50), kind=ForgeryKind.REMOVE, seed=3, config=config)
     added = forged[15].astype(float) + 850
     source = lung[15].astype(float) - lung[15, 20:60, 2:42].mean()
@@ -138,7 +138,7 @@ def test_impossible_spacing_is_refused(lung: np.ndarray, spacing_mm: tuple[float
     spacing_mm=st.tuples(st.floats(0.5, 10), st.floats(0.4, 3), st.floats(0.4, 3)),
     place=st.tuples(*[st.floats(0, 1)] * 3),
     kind=st.sampled_from(ForgeryKind),
-    touch_up=st.sampled_from(TouchUp),
+    touch_up=st.sampled_from(NoiseKind),
     level=st.sampled_from([-1000, -850, 40]),
 )
 def test_any_place_of_any_scan_can_be_forged(shape, spacing_mm, place, kind, touch_up, level) -> None:
@@ -175,7 +175,7 @@ def test_a_slice_off_the_centre_gets_less(
         CENTRE[1:],
         kind=ForgeryKind.REMOVE,
         rng=np.random.default_rng(1),
-        config=RepaintConfig(touch_up=TouchUp.NONE),
+        config=RepaintConfig(touch_up=NoiseKind.NONE),
         offset_mm=offset_mm,
     )
     assert (forged[37:44, 41:48].max() < -600) == nodule_gone
@@ -183,7 +183,7 @@ def test_a_slice_off_the_centre_gets_less(
 
 
 def test_lone_slices_get_noise_of_the_same_spread_as_volumes(lung: np.ndarray) -> None:
-    config = RepaintConfig(touch_up=TouchUp.ZOOMED, zoom=1.7, noise_hu=40.0, texture_part=0.0)
+    config = RepaintConfig(touch_up=NoiseKind.ZOOMED, zoom=1.7, noise_hu=40.0, texture_part=0.0)
     volume, _, _ = repaint(lung, SPACING_MM, CENTRE, kind=ForgeryKind.REMOVE, seed=3, config=config)
     rng = np.random.default_rng(3)
     lone = [

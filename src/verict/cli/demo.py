@@ -23,7 +23,7 @@ from verict.report.html import to_html
 from verict.report.json import to_text
 from verict.report.output import write_text
 from verict.tamper.mark import write_forgery
-from verict.tamper.repaint import ForgeryKind, RepaintConfig, TouchUp, repaint
+from verict.tamper.repaint import ForgeryKind, NoiseKind, RepaintConfig, repaint
 
 SLICES, SIZE = 48, 512
 PROTOCOL = Protocol()
@@ -127,7 +127,7 @@ def make_scans(folder: Path, seed: int) -> _Truth:
     write_chest(chest, folder / "untouched", kernel_name="STANDARD")
     volume = read_series(find_series(folder / "untouched").series[0])
     z, y, x = (round(v) for v in chest.to_voxel(chest.anatomy.nodules[0]))
-    config = RepaintConfig(touch_up=TouchUp.ZOOMED, zoom=GRAIN, touch_up_in_mm=True)
+    config = RepaintConfig(touch_up=NoiseKind.ZOOMED, zoom=GRAIN, touch_up_in_mm=True)
     forged, _, record = repaint(
         volume.hu, volume.spacing_mm, (z, y, x), kind=ForgeryKind.REMOVE, seed=seed, config=config
     )

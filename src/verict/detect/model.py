@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import onnxruntime
 
 from verict.errors import ModelError
-from verict.provenance import sha256_of
+from verict.weights import open_session, read_card, require_file
 
 WEIGHTS = Path(__file__).parent / "weights"
 CARD_SCHEMA = "verict.card/1"
@@ -65,22 +64,10 @@ def load_model(name: str, folder: Path = WEIGHTS) -> Model:
     ModelError
         If either is missing, the card is of another schema, or the weights are not the ones it describes.
     """
-    weights, card_file = folder / f"{name}.onnx", folder / f"{name}.json"
-    for file in (weights, card_file):
-        _require_file(file, name)
-    try:
-        card = json.loads(card_file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError("the model card is not JSON", file=card_file.name, found=error) from error
-    missing = [key for key in _REQUIRED if not isinstance(card, dict) or key not in card]
-    if missing or card["schema"] != CARD_SCHEMA:
-        raise ModelError(
-            "not a model card of this version",
-            file=card_file.name,
-            found=f"missing {', '.join(missing)}" if missing else card["schema"],
-            expected=CARD_SCHEMA,
-        )
-    return Model(card, _open_session(weights, card["sha256"]))
+    weights = folder / f"{name}.onnx"
+    require_file(weights)
+    card = read_card(folder / f"{name}.json", CARD_SCHEMA, _REQUIRED)
+    return Model(card, open_session(weights, card["sha256"]))
 
 
 @cache
@@ -99,29 +86,6 @@ def load_folds(name: str, folder: Path = WEIGHTS) -> tuple[Model, ...]:
     models = []
     for fold in card.get("folds", []):
         weights = folder / fold["file"]
-        _require_file(weights, name)
         own = card | {"sha256": fold["sha256"], "calibration": fold["calibration"]}
-        models.append(Model(own, _open_session(weights, fold["sha256"])))
+        models.append(Model(own, open_session(weights, fold["sha256"])))
     return tuple(models)
-
-
-def _require_file(file: Path, name: str) -> None:
-    if not file.is_file():
-        raise ModelError(f"no model {name!r}", file=file.name, next_step="reinstall verict, or train it again")
-
-
-def _open_session(weights: Path, sha256: str) -> onnxruntime.InferenceSession:
-    digest = sha256_of(weights)
-    if digest != sha256:
-        raise ModelError(
-            "the weights are not the ones the card describes",
-            file=weights.name,
-            found=f"SHA-256 {digest[:16]}…",
-            expected=f"{sha256[:16]}…",
-            next_step="reinstall verict: the file was altered or the pair does not belong together",
-        )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # slices run in parallel; the same sum order on any machine
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(weights), options, providers=["CPUExecutionProvider"])

@@ -15,24 +15,25 @@ import numpy as np
 from scipy import ndimage
 
 from verict.errors import InputError
+from verict.tamper.ctgan_touch_up import (
+    BELL_POWER,
+    LUNG_BELOW_HU,
+    TOUCH_UP_FACTOR,
+    blend,
+    copied_noise,
+    lung_spread_hu,
+    noise_level_hu,
+    touched_up_voxels,
+    zoom_of,
+    zoomed_noise,
+)
+from verict.tamper.cubes import as_dtype, cube_around, resize, sigmoid
+from verict.tamper.forgery import ForgeryKind
 
 AIR_HU = -1000.0  # nothing is painted below (Mirsky et al., published code)
-LUNG_BELOW_HU = -600.0  # voxels whose spread is taken as that of the lung around
-NOISE_FLAT_ABOVE_HU = -800.0  # copied noise is flattened above, so that no vessel is copied along
-COPY_FROM = (0.5, 0.43, 0.27)  # part of (z, y, x) of the scan that noise is copied from
-REMOVE_NOISE_HU = 30.0  # standard deviation of the noise added on removal
-INJECT_NOISE_PART = 0.6  # the same on injection, as a part of the lung's own spread
-ZOOM_AT_HU = 60.0  # zoomed noise is zoomed by touch_up_factor x this / the lung's own spread
 
 
-class ForgeryKind(StrEnum):
-    """What is forged."""
-
-    INJECT = "inject"
-    REMOVE = "remove"
-
-
-class TouchUp(StrEnum):
+class NoiseKind(StrEnum):
     """Which noise is added over the larger cube, before blending."""
 
     NONE = "none"
@@ -70,10 +71,10 @@ class RepaintConfig:
         How abruptly a removal's touch-up ends: 2 fades from the middle on, 30 is a box.
     """
 
-    touch_up: TouchUp = TouchUp.ZOOMED
+    touch_up: NoiseKind = NoiseKind.ZOOMED
     cube_mm: float = 32.0
     hole_mm: float = 20.0
-    touch_up_factor: float = 1.3
+    touch_up_factor: float = TOUCH_UP_FACTOR
     nodule_mm: float = 12.0
     nodule_hu: float = 20.0
     texture_part: float = 0.4
@@ -81,7 +82,7 @@ class RepaintConfig:
     zoom: float | None = None
     copy_from_zyx: tuple[int, int, int] | None = None
     touch_up_in_mm: bool = False
-    bell_power: float = 8.0
+    bell_power: float = BELL_POWER
 
 
 def repaint(
@@ -175,21 +176,6 @@ def repaint_slice(
     return forged[0], footprint[0]
 
 
-@dataclass(frozen=True, eq=False)
-class _Place:
-    """Where one forgery sits: a box of voxels around a centre, cut off at the faces of the volume."""
-
-    box: tuple[slice, ...]
-    offsets: tuple[np.ndarray, ...]  # of the box's voxels from the centre, in voxels, along z, y, x
-
-    @classmethod
-    def around(cls, centre: np.ndarray, sides: np.ndarray, shape: tuple[int, ...]) -> _Place:
-        low = np.maximum(centre - sides // 2, 0)
-        high = np.minimum(centre - sides // 2 + sides, shape)
-        box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-        return cls(box, tuple(np.arange(a, b) - c for a, b, c in zip(low, high, centre, strict=True)))
-
-
 def _forge(
     hu: np.ndarray,
     spacing_mm: tuple[float, float, float],
@@ -207,29 +193,28 @@ def _forge(
     if (centre < 0).any() or (centre >= hu.shape).any():
         raise InputError("the forgery lies outside the scan", found=tuple(centre), expected=f"within {hu.shape}")
     sides = np.maximum(np.rint(config.cube_mm / np.array(spacing_mm)), 1).astype(int)
-    touched = np.full(3, int(config.touch_up_factor * sides.max()))
+    touched = np.full(3, touched_up_voxels(sides, config.touch_up_factor))
     if config.touch_up_in_mm:
         touched[0] = max(1, round(touched[1] * spacing_mm[1] / spacing_mm[0]))
     if slice_offset_mm is not None:
         sides[0] = touched[0] = 1
-    inner, outer = _Place.around(centre, sides, hu.shape), _Place.around(centre, touched, hu.shape)
+    inner, outer = cube_around(centre, sides, hu.shape), cube_around(centre, touched, hu.shape)
     axes_mm = [offset * step for offset, step in zip(inner.offsets, spacing_mm, strict=True)]
     if slice_offset_mm is not None:
         axes_mm[0] = np.array([slice_offset_mm])
 
     forged, footprint = hu.copy(), np.zeros(hu.shape, bool)
     cube = hu[inner.box].astype(np.float32)
-    lung = cube[cube < LUNG_BELOW_HU]
-    lung_sd_hu = float(lung.std()) if lung.size > 1 and lung.std() > 1 else ZOOM_AT_HU
+    lung_sd_hu = lung_spread_hu(cube)
     if abs(axes_mm[0]).min() <= config.cube_mm / 2:
-        forged[inner.box] = _as_dtype(_repaint_cube(cube, axes_mm, kind, rng, config), hu.dtype)
+        forged[inner.box] = as_dtype(_repaint_cube(cube, axes_mm, kind, rng, config), hu.dtype)
         footprint[inner.box] = True
-    if config.touch_up is not TouchUp.NONE:
+    if config.touch_up is not NoiseKind.NONE:
         painted = forged[outer.box].astype(np.float32)
         noise = _make_noise(hu, painted.shape, kind, lung_sd_hu, rng, config)
         reach = [offset / (touched[1] / 2) for offset in outer.offsets[1:]]
-        blended = _blend(hu[outer.box].astype(np.float32), painted, noise, reach, kind, config)
-        forged[outer.box] = _as_dtype(blended, hu.dtype)
+        blended = blend(hu[outer.box].astype(np.float32), painted, noise, reach, kind, config.bell_power)
+        forged[outer.box] = as_dtype(blended, hu.dtype)
         footprint[outer.box] = True
     settings = {name: value for name, value in asdict(config).items() if value is not None}
     record = {"kind": str(kind), "centre_voxel_zyx": centre.tolist(), "touched_up_voxels": touched.tolist()}
@@ -241,7 +226,7 @@ def _repaint_cube(
 ) -> np.ndarray:
     """Resample the cube to 1 mm, repaint its middle, resample back; (z, y, x) float32 HU."""
     lengths = [max(1, round(np.ptp(a) + (np.ptp(a) / (a.size - 1) if a.size > 1 else 0))) for a in axes_mm]
-    iso = _resize(cube, lengths)
+    iso = resize(cube, lengths)
     z, y, x = np.ix_(*(np.linspace(a[0], a[-1], n) for a, n in zip(axes_mm, lengths, strict=True)))
     hole = np.maximum(np.maximum(np.abs(z), np.abs(y)), np.abs(x)) <= config.hole_mm / 2
     if hole.any():
@@ -256,10 +241,10 @@ def _repaint_cube(
         if kind is ForgeryKind.INJECT:
             lobes = ndimage.gaussian_filter(rng.standard_normal(iso.shape, np.float32), 3.0)
             radius = config.nodule_mm / 2 * (1 + 0.12 * lobes / max(float(lobes.std()), 1e-6))
-            nodule = _sigmoid((radius - np.sqrt(z**2 + y**2 + x**2)) / 0.7)  # mm, a soft rim
+            nodule = sigmoid((radius - np.sqrt(z**2 + y**2 + x**2)) / 0.7)  # mm, a soft rim
             filled += (config.nodule_hu - filled) * nodule
         iso = iso + (filled - iso) * ndimage.gaussian_filter(hole.astype(np.float32), 1.0, mode="nearest")
-    return np.maximum(_resize(iso, cube.shape), AIR_HU)
+    return np.maximum(resize(iso, cube.shape), AIR_HU)
 
 
 def _make_noise(
@@ -271,54 +256,10 @@ def _make_noise(
     config: RepaintConfig,
 ) -> np.ndarray:
     """The noise that is added over the touched-up cube, float32 HU of the given shape."""
-    if config.touch_up is TouchUp.COPIED:
-        wanted = config.copy_from_zyx or tuple(int(part * n) for part, n in zip(COPY_FROM, hu.shape, strict=True))
-        start = [int(np.clip(c - n // 2, 0, full - n)) for c, n, full in zip(wanted, shape, hu.shape, strict=True)]
-        source = hu[tuple(slice(a, a + n) for a, n in zip(start, shape, strict=True))].astype(np.float32)
-        flat = source > NOISE_FLAT_ABOVE_HU
-        source[flat] = source[~flat].mean() if not flat.all() else 0
-        return source - source.mean()
-    sd_hu = config.noise_hu
-    if sd_hu is None:
-        sd_hu = REMOVE_NOISE_HU if kind is ForgeryKind.REMOVE else INJECT_NOISE_PART * lung_sd_hu
-    if config.touch_up is TouchUp.WHITE:
+    if config.touch_up is NoiseKind.COPIED:
+        return copied_noise(hu, shape, config.copy_from_zyx)[0]
+    sd_hu = noise_level_hu(kind, lung_sd_hu) if config.noise_hu is None else config.noise_hu
+    if config.touch_up is NoiseKind.WHITE:
         return rng.standard_normal(shape, np.float32) * np.float32(sd_hu)
-    zoom = config.zoom or float(np.clip(config.touch_up_factor * ZOOM_AT_HU / lung_sd_hu, 0.5, 4))
-    margin = 2 if shape[0] == 1 else 0  # a lone slice is cut out of zoomed noise that has neighbours
-    full = (shape[0] + 2 * margin, *shape[1:])
-    grains = rng.standard_normal([max(1, round(n / zoom)) for n in full], np.float32) * np.float32(sd_hu)
-    return _resize(grains, full)[margin : full[0] - margin]
-
-
-def _blend(
-    before: np.ndarray,
-    painted: np.ndarray,
-    noise: np.ndarray,
-    reach: list[np.ndarray],
-    kind: ForgeryKind,
-    config: RepaintConfig,
-) -> np.ndarray:
-    """Noise and blending windows; `reach` is -1 to 1 over the touched-up cube along y and x."""
-    y, x = np.ix_(*reach)
-    if kind is ForgeryKind.INJECT:
-        weight = _sigmoid((painted + 700) / 70) * np.exp(-2.25 * (y**2 + x**2))
-        return np.maximum(before + (painted + noise - before) * weight, before)  # HU never falls
-    weight = 1 / ((1 + np.abs(y / 0.9) ** config.bell_power) * (1 + np.abs(x / 0.9) ** config.bell_power))
-    return before + (painted + noise - before) * weight.astype(np.float32)
-
-
-def _resize(values: np.ndarray, shape: tuple[int, ...] | list[int]) -> np.ndarray:
-    """Resample to another shape by cubic splines, nearest edges."""
-    factors = [n / m for n, m in zip(shape, values.shape, strict=True)]
-    return ndimage.zoom(values, factors, order=3, mode="nearest")
-
-
-def _sigmoid(values: np.ndarray) -> np.ndarray:
-    return 0.5 * (1 + np.tanh(0.5 * values))
-
-
-def _as_dtype(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    if np.issubdtype(dtype, np.integer):
-        limits = np.iinfo(dtype)
-        values = np.clip(np.rint(values), limits.min, limits.max)
-    return values.astype(dtype)
+    zoom = config.zoom or zoom_of(lung_sd_hu, config.touch_up_factor)
+    return zoomed_noise(shape, zoom, sd_hu, rng, margin=2 if shape[0] == 1 else 0)

@@ -14,7 +14,7 @@ from verict.detect.spectrum_features import ORIGIN_PX, STRIDE_PX, slice_features
 from verict.detect.verdict import Assessment, average_along_z
 from verict.evaluation.places import score_at
 from verict.evaluation.thresholds import AuthenticMap
-from verict.tamper.repaint import ForgeryKind, RepaintConfig, TouchUp, repaint
+from verict.tamper.repaint import ForgeryKind, NoiseKind, RepaintConfig, repaint
 from verict.training.figures import UNSEEN, Judged, Row, assess_map, row, share
 from verict.training.network import Network
 from verict.training.samples import AUTHENTIC, Sample
@@ -31,7 +31,7 @@ class ForgedSeries:
 
     patient: str
     kind: ForgeryKind
-    touch_up: TouchUp
+    touch_up: NoiseKind
     is_found: bool
     score: float
 
@@ -43,7 +43,7 @@ def forge_series(
     fold_of = {s.patient: int(judged.fold[i]) for i, s in enumerate(samples) if s.source == AUTHENTIC}
     wholes = [w for w in assemble_maps(scans, samples, judged.maps) if w.volume.slice_count > LONE_SLICES]
     lungs = {id(s.volume): s.lungs.mask for s in scans}
-    cases = [(kind, touch_up) for kind in ForgeryKind for touch_up in TouchUp]
+    cases = [(kind, touch_up) for kind in ForgeryKind for touch_up in NoiseKind]
     made = []
     for index, whole in enumerate(wholes):
         mask, fold = lungs[id(whole.volume)], fold_of[whole.patient]
@@ -69,7 +69,7 @@ def forge_series(
 
 def forged_series_rows(made: list[ForgedSeries]) -> list[Row]:
     """Share of forged series called suspicious at the right place, for each kind and touch-up."""
-    found: dict[tuple[ForgeryKind, TouchUp], list[bool]] = defaultdict(list)
+    found: dict[tuple[ForgeryKind, NoiseKind], list[bool]] = defaultdict(list)
     for forged in made:
         found[forged.kind, forged.touch_up].append(forged.is_found)
     text = f"whole series of {len({f.patient for f in made})} patients forged in 3D ({{}}, touch-up {{}}): "

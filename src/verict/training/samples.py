@@ -16,7 +16,7 @@ from verict.datasets.sites import choose_negative_sites, site_rng
 from verict.datasets.splits import Scanner
 from verict.detect.spectrum_features import ORIGIN_PX, STRIDE_PX, SliceFeatures, slice_features
 from verict.errors import DatasetError
-from verict.tamper.repaint import ForgeryKind, RepaintConfig, TouchUp, repaint_slice
+from verict.tamper.repaint import ForgeryKind, NoiseKind, RepaintConfig, repaint_slice
 
 CLEAN_MM = 48.0  # windows at least this far from every label are untouched (see datasets.sites)
 NEITHER_MM = 20.0  # windows between this and CLEAN_MM of a label are not trained on
@@ -177,7 +177,7 @@ def vary_scanner(hu: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(np.rint(image), -3024, 3071).astype(np.int16)
 
 
-def draw_config(rng: np.random.Generator, touch_up: TouchUp, shape: tuple[int, int]) -> RepaintConfig:
+def draw_config(rng: np.random.Generator, touch_up: NoiseKind, shape: tuple[int, int]) -> RepaintConfig:
     """A forger's settings at random around what CT-GAN takes; noise law and zoom as CT-GAN's half of the time."""
     as_published = rng.random() < 0.5
     noise_hu, zoom = rng.uniform(12, 45), rng.uniform(0.7, 1.7)  # zoom: CT-GAN's formula gives 0.8 to 1.6 on lungs
@@ -209,7 +209,7 @@ def _simulate_slice(scan: Scan, seed: int, forge: bool) -> Sample | None:
         place = _far_place(mask, spacing, avoid, rng)
         if place is None:
             return None
-        kind, touch_up = ForgeryKind(rng.choice(list(ForgeryKind))), TouchUp(rng.choice(list(TouchUp)))
+        kind, touch_up = ForgeryKind(rng.choice(list(ForgeryKind))), NoiseKind(rng.choice(list(NoiseKind)))
         hu = _forge_slice(hu, spacing, place, kind, touch_up, rng)
         places, painted = (Place(str(kind), *place),), np.array([[place[0] * spacing[0], place[1] * spacing[1]]])
     features = slice_features(hu, mask, spacing)
@@ -234,10 +234,10 @@ def _forge_slice(
     spacing_mm: tuple[float, float],
     place: tuple[int, int],
     kind: ForgeryKind,
-    touch_up: TouchUp,
+    touch_up: NoiseKind,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    offset_mm = rng.uniform(0, 20) if kind is ForgeryKind.REMOVE and touch_up is not TouchUp.NONE else 0.0
+    offset_mm = rng.uniform(0, 20) if kind is ForgeryKind.REMOVE and touch_up is not NoiseKind.NONE else 0.0
     config = draw_config(rng, touch_up, hu.shape)
     return repaint_slice(hu, spacing_mm, place, kind=kind, rng=rng, config=config, offset_mm=offset_mm)[0]
 
