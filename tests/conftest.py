@@ -26,7 +26,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAINING_TESTS = ROOT / "tests" / "training"
-NEEDED_BY_TRAINING = ("sklearn", "onnx")
+NEEDED_BY_TRAINING = ("sklearn", "onnx", "torch", "monai")
 IN_CI = bool(os.environ.get("CI"))
 
 hypothesis.settings.register_profile("verict", deadline=None, derandomize=IN_CI)
