@@ -39,6 +39,7 @@ def machine(tmp_path: Path) -> Path:
     project, programs = tmp_path / "project with spaces", tmp_path / "bin"
     (project / "tools").mkdir(parents=True)
     shutil.copy(SCRIPT, project / "tools")
+    (project / "tools" / "constraints.txt").write_text("torch==1\n")
     (project / "pyproject.toml").write_text("[project]\n")
     programs.mkdir()
     for name in PROGRAMS:
@@ -83,6 +84,13 @@ def test_makes_once_and_widens(machine: Path) -> None:
 def test_changed_dependencies_are_installed(machine: Path) -> None:
     _make(machine, "core")
     (machine / "project with spaces" / "pyproject.toml").write_text("[project]\ndependencies = ['x']\n")
+    assert _make(machine, "core").returncode == 0
+    assert _calls(machine) == ["venv", "pip .", "pip ."]
+
+
+def test_changed_constraints_are_installed(machine: Path) -> None:
+    _make(machine, "core")
+    (machine / "project with spaces" / "tools" / "constraints.txt").write_text("torch==2\n")
     assert _make(machine, "core").returncode == 0
     assert _calls(machine) == ["venv", "pip .", "pip ."]
 
