@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import subprocess
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from pydicom.dataset import Dataset
 
 from verict.ct.volume import CTVolume
 from verict.ct.write import write_series
-from verict.tamper.mark import MARK, is_marked, mark_forged, write_forgery
+from verict.tamper.mark import CONTROL, MARK, is_marked, mark_forged, write_control, write_forgery
 from verict.tamper.repaint import ForgeryKind, repaint
 
 
@@ -63,7 +64,42 @@ def test_every_instance_bears_the_mark(tmp_path: Path, volume: CTVolume) -> None
 
 
 def test_no_option_removes_the_mark() -> None:
-    assert list(inspect.signature(write_forgery).parameters) == ["volume", "hu", "folder", "record"]
+    given = ["folder", "record", "made_at", "uid_seed"]
+    assert list(inspect.signature(write_forgery).parameters) == ["volume", "hu", *given]
+    assert list(inspect.signature(write_control).parameters) == ["volume", *given]
+
+
+def test_the_same_seed_writes_the_same_bytes_and_another_one_other_uids(tmp_path: Path, volume: CTVolume) -> None:
+    def write(name: str, seed: str | None) -> list[Path]:
+        return write_forgery(volume, volume.hu, tmp_path / name, {"kind": "remove"}, uid_seed=seed)
+
+    first, again, other = write("a", "case 1"), write("b", "case 1"), write("c", "case 2")
+    assert [f.read_bytes() for f in first] == [f.read_bytes() for f in again]
+    uids = [pydicom.dcmread(f).SOPInstanceUID for f in (*first, *other, *write("d", None), *write("e", None))]
+    assert len(set(uids)) == len(uids) == 16
+
+
+def test_the_time_is_written_where_one_is_given(tmp_path: Path, volume: CTVolume) -> None:
+    when = datetime(2024, 5, 6, 7, 8, 9)
+    file = write_forgery(volume, volume.hu, tmp_path / "a", {"kind": "remove"}, made_at=when)[0]
+    assert pydicom.dcmread(file).ContributingEquipmentSequence[-1].ContributionDateTime == "20240506070809"
+    file = write_forgery(volume, volume.hu, tmp_path / "b", {"kind": "remove"})[0]
+    assert "ContributionDateTime" not in pydicom.dcmread(file).ContributingEquipmentSequence[-1]
+
+
+def test_a_control_is_marked_and_says_that_nothing_was_painted(tmp_path: Path, volume: CTVolume) -> None:
+    for file, before in zip(write_control(volume, tmp_path / "a", {"case": 7}), volume.hu, strict=True):
+        ds = pydicom.dcmread(file)
+        assert is_marked(ds)
+        assert ds.DerivationDescription == f"{MARK}: kind {CONTROL}; case 7"
+        assert ds.ImageType[0] == "DERIVED"
+        np.testing.assert_array_equal(ds.pixel_array.astype(int) + int(ds.RescaleIntercept), before)
+
+
+def test_what_is_nested_or_no_ascii_keeps_the_description_readable() -> None:
+    ds = Dataset()
+    mark_forged(ds, {"kind": "inject", "paint": {"steps": [1, 2]}, "donor": "J\u00f6rg\n2"})
+    assert ds.DerivationDescription == f"{MARK}: kind inject; donor J\\xf6rg\\n2"
 
 
 def test_equipment_that_was_named_before_stays() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from math import dist
 from pathlib import Path
 from typing import Annotated
@@ -133,7 +134,7 @@ def make_scans(folder: Path, seed: int) -> _Truth:
     )
     truth = _Truth((z, y, x), volume.to_patient_mm(z, y, x), record)
     _write_truth(folder / TRUTH_FILE, truth, volume, seed)
-    write_forgery(volume, forged, folder / "forged", record)
+    write_forgery(volume, forged, folder / "forged", record, made_at=datetime.now())
     return truth
 
 

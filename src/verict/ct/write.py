@@ -140,7 +140,12 @@ def write_series(
 
 
 def write_modified(
-    volume: CTVolume, hu: np.ndarray, folder: Path, *, change: Callable[[Dataset], None]
+    volume: CTVolume,
+    hu: np.ndarray,
+    folder: Path,
+    *,
+    change: Callable[[Dataset], None],
+    uid_seed: str | None = None,
 ) -> list[Path]:
     r"""Write a copy of a series with other pixels and its own headers.
 
@@ -159,22 +164,24 @@ def write_modified(
         Made anew; an existing one must be empty. Appears only once every slice is written.
     change
         Called with each dataset before it is written: where the caller says what was done.
+    uid_seed
+        The same text gives copies of the same series the same UIDs: a text of its own for each copy that
+        differs. None gives new ones each time.
 
     Raises
     ------
     InputError
-        If the shapes differ, or the volume has no headers or comes from a multi-frame file.
+        If the shapes differ, or as `check_copyable`.
     OutputError
         If the folder is not empty or cannot be written.
     """
     if hu.shape != volume.hu.shape:
         raise InputError("pixels of another shape", found=f"{hu.shape}", expected=f"{volume.hu.shape}")
-    if len(volume.headers) != volume.slice_count or any("NumberOfFrames" in h for h in volume.headers):
-        raise InputError("a copy needs one file with its headers for each slice", expected="a single-frame series")
-    series_uid = generate_uid()
+    check_copyable(volume)
+    series_uid = _uid(uid_seed, f"copy of series {volume.series_instance_uid}")
 
     def slices() -> Iterable[Dataset]:
-        for original, slice_hu in zip(volume.headers, hu, strict=True):
+        for z, (original, slice_hu) in enumerate(zip(volume.headers, hu, strict=True)):
             ds = copy.deepcopy(original)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # odd values of the original are kept as they are
@@ -187,13 +194,29 @@ def write_modified(
             source.ReferencedSOPClassUID = ds.SOPClassUID
             source.ReferencedSOPInstanceUID = ds.SOPInstanceUID
             ds.SourceImageSequence = [source]
-            ds.SOPInstanceUID, ds.SeriesInstanceUID = generate_uid(), series_uid
+            ds.SOPInstanceUID = _uid(uid_seed, f"copy of slice {z} of series {volume.series_instance_uid}")
+            ds.SeriesInstanceUID = series_uid
             ds.ImageType = ["DERIVED", "SECONDARY", *list(ds.get("ImageType") or ["", "", "AXIAL"])[2:]]
             change(ds)
             _put_pixels(ds, slice_hu)
             yield ds
 
     return _write_folder(slices(), folder)
+
+
+def check_copyable(volume: CTVolume) -> None:
+    """Refuse a series of which `write_modified` could not write a copy.
+
+    Raises
+    ------
+    InputError
+        If the volume has no headers or comes from a multi-frame file.
+    """
+    if any("NumberOfFrames" in header for header in volume.headers):
+        raise InputError("multi-frame files cannot be copied", tag="NumberOfFrames (0028,0008)",
+                         expected="one file a slice", next_step="convert the series to single-frame files")
+    if len(volume.headers) != volume.slice_count:
+        raise InputError("a copy needs the headers of each slice", found="a volume without headers")
 
 
 def _template(

@@ -162,6 +162,14 @@ def cut_window(
     return ndimage.map_coordinates(image, grid, order=order, mode="nearest", output=np.float32)
 
 
+def room_around(volume: CTVolume, z: int) -> tuple[slice, float, float]:
+    """The slices without a gap that hold slice ``z``, and how far they reach below and above it, in mm."""
+    run = next(r for r in volume.runs if r.start <= z < r.stop)
+    centre_mm = volume.positions_mm[z]
+    below_mm, above_mm = centre_mm - volume.positions_mm[run.start], volume.positions_mm[run.stop - 1] - centre_mm
+    return run, float(below_mm), float(above_mm)
+
+
 def _check_site(volume: CTVolume, site: Voxel) -> None:
     index = (site.z, site.y, site.x)
     if index == (0, 0, 0):
@@ -180,9 +188,7 @@ def _neighbours(volume: CTVolume, site: Voxel, reach_mm: float) -> slice:
     DatasetError
         If it does not hold enough slices, with the reason.
     """
-    run = next(r for r in volume.runs if r.start <= site.z < r.stop)
-    centre_mm = volume.positions_mm[site.z]
-    below_mm, above_mm = centre_mm - volume.positions_mm[run.start], volume.positions_mm[run.stop - 1] - centre_mm
+    run, below_mm, above_mm = room_around(volume, site.z)
     if run.stop - run.start == 1:
         raise DatasetError("the slice has no neighbours", found=f"a single slice at index {site.z}",
                            expected=f"slices {reach_mm:g} mm each way", next_step="cut a 2D window instead")
