@@ -11,7 +11,7 @@ from report.results import make_result, make_series
 from verict.errors import OutputError
 from verict.report.html import to_html
 from verict.report.json import to_text
-from verict.report.output import OutputFile, check_output_file, make_output_folder, write_text
+from verict.report.output import OutputFile, check_new_folder, check_output_file, make_output_folder, write_text
 
 DICOM = b"\0" * 128 + b"DICM" + b"\2\0\0\0UL\4\0"
 
@@ -158,3 +158,33 @@ def test_folder_for_reports_elsewhere(tmp_path: Path, study: Path, name: str, pr
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=problem):
         make_output_folder(tmp_path / name, [study])
+
+
+def test_a_new_folder_may_be_new_or_empty_and_is_not_made_yet(tmp_path: Path, study: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    check_new_folder(tmp_path / "empty", [study])
+    check_new_folder(tmp_path / "new" / "deep", [study])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "study"]
+
+
+def test_a_new_folder_in_an_input_or_in_place_of_one_is_refused(tmp_path: Path, study: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for place in (study / "new", study / "deep" / "new" / "er", tmp_path / "empty"):
+        with pytest.raises(OutputError, match="lies in an input"):
+            check_new_folder(place, [study, tmp_path / "empty"])
+
+
+def test_a_folder_that_holds_something_is_refused(study: Path) -> None:
+    with pytest.raises(OutputError, match="not an empty folder"):
+        check_new_folder(study)
+
+
+def test_a_new_folder_where_nothing_can_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Permission bits stop no administrator, so the refusal is simulated."""
+
+    def refuse(self: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(OutputError, match="cannot be written: Permission denied"):
+        check_new_folder(tmp_path / "read-only" / "new")

@@ -24,7 +24,7 @@ from verict.ct.phantom.kernels import KERNELS, Kernel
 from verict.ct.phantom.scanner import Protocol
 from verict.datasets.uci import COLUMNS, SiteType
 from verict.errors import InputError, OutputError, UsageError, did_you_mean, printable, say_count
-from verict.report.output import write_text
+from verict.report.output import check_new_folder, write_text
 
 TRUTH_FILE, LABEL_FILE = "phantom.json", "labels.csv"
 USUAL_NODULES, ROOM_MM = 3, 50.0  # how many unless asked, and over what height there is always room for them
@@ -121,7 +121,7 @@ def phantom(
         count = count_slices(increment) if slices is None else slices
         if nodules is None:
             nodules = USUAL_NODULES if count * increment >= ROOM_MM else 0
-        _check_folder(out)
+        check_new_folder(out)
         _make(_Order(out, _find_kernel(kernel), protocol, count, size, nodules, metal, seed))
 
 
@@ -140,23 +140,6 @@ def _check_numbers(numbers: dict[str, float | int | None]) -> None:
         if value is not None and not (math.isfinite(value) and allowed.low <= value <= allowed.high):
             expected = f"{allowed.low} to {allowed.high} {allowed.unit}".strip()
             raise UsageError(f"{option} beyond what makes sense", found=value, expected=expected)
-
-
-def _check_folder(out: Path) -> None:
-    """Refuse a place that is taken before the long work; an empty folder is free."""
-    try:
-        target = out.resolve()
-        taken = target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir())))
-        is_here = target == Path.cwd()
-    except (OSError, RuntimeError) as error:  # up to Python 3.12 a loop of links is a RuntimeError
-        reason = getattr(error, "strerror", None) or "its links lead in a circle"
-        raise OutputError(f"cannot use the folder: {reason}", file=out, next_step="name another one") from error
-    if taken:
-        raise OutputError("the output place is not an empty folder", file=out, next_step="name a new one")
-    if is_here:
-        raise OutputError("the output place is the current folder", file=out, next_step="name a new one")
-    if printable(target.name) != target.name:
-        raise OutputError("its name holds characters that no table can", file=out, next_step="name a plain one")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from verict.errors import OutputError
+from verict.errors import OutputError, printable
 
 _OWN_MARKS = (b'"schema": "verict.', b'<meta name="generator" content="verict')
 _DICM_AT = 128  # PS3.10 7.1: the preamble is 128 bytes, then "DICM"
@@ -57,6 +57,34 @@ def make_output_folder(path: Path, inputs: Sequence[Path]) -> None:
     except OSError as error:
         raise OutputError(f"cannot make the folder: {error.strerror}", file=path) from error
     _check_writable(target, path)
+
+
+def check_new_folder(path: Path, inputs: Sequence[Path] = ()) -> None:
+    """Refuse a place for a new folder that is taken, before the long work; an empty folder is free.
+
+    Raises
+    ------
+    OutputError
+        If it holds something, is the current folder, lies in an input, has a name that no table can hold, or cannot
+        be made.
+    """
+    try:
+        target = path.resolve()
+        taken = target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir())))
+        is_here = target == Path.cwd()
+        existing = next((parent for parent in target.parents if parent.exists()), target)
+    except (OSError, RuntimeError) as error:  # up to Python 3.12 a loop of links is a RuntimeError
+        reason = getattr(error, "strerror", None) or "its links lead in a circle"
+        raise OutputError(f"cannot use the folder: {reason}", file=path, next_step="name another one") from error
+    if taken:
+        raise OutputError("the output place is not an empty folder", file=path, next_step="name a new one")
+    if is_here:
+        raise OutputError("the output place is the current folder", file=path, next_step="name a new one")
+    if printable(target.name) != target.name:
+        raise OutputError("its name holds characters that no table can", file=path, next_step="name a plain one")
+    if any(place == target or place in target.parents for place in map(_resolve, inputs)):
+        raise OutputError("the output place lies in an input", file=path, next_step="name a folder elsewhere")
+    _probe(existing, path)
 
 
 class OutputFile:
@@ -165,9 +193,13 @@ def _refuse_input(target: Path, path: Path, inputs: Sequence[Path]) -> None:
 
 
 def _check_writable(folder: Path, path: Path) -> None:
-    """Try it: permission bits say little on network drives and nothing to an administrator."""
     if not folder.is_dir():
         raise OutputError("its folder does not exist", file=path, next_step="make the folder first")
+    _probe(folder, path)
+
+
+def _probe(folder: Path, path: Path) -> None:
+    """Try it: permission bits say little on network drives and nothing to an administrator."""
     probe = folder / f".verict-{secrets.token_hex(6)}.part"
     try:
         with probe.open("xb"):
