@@ -11,7 +11,7 @@ from tamper.places import LUNG, TISSUE, make_block, make_volume
 from verict.ct.lungs import LungRegion
 from verict.errors import GeometryError, InputError, UsageError
 from verict.tamper.forgery import ForgeryKind
-from verict.tamper.target import aim, look_around
+from verict.tamper.target import aim, look_around, voxel_at
 
 BOTH = pytest.mark.parametrize("kind", list(ForgeryKind))
 
@@ -141,3 +141,27 @@ def test_a_diameter_that_makes_no_sense_is_refused(diameter: float) -> None:
     volume, lungs = make_block()
     with pytest.raises(UsageError, match="diameter"):
         aim(volume, lungs, (40, 40, 40), ForgeryKind.INJECT, diameter_mm=diameter)
+
+
+def test_a_point_in_mm_is_the_voxel_whose_middle_is_nearest() -> None:
+    volume, _ = _slices(40, gap_after=19)
+    volume = replace(
+        volume, origins_mm=np.add(volume.origins_mm, (-120.0, 30.0, -500.0)), spacing_mm=(2.0, 0.75, 0.5),
+        row_direction=np.array([0.0, 1.0, 0.0]), column_direction=np.array([-1.0, 0.0, 0.0]),
+    )
+    for voxel in ((0, 0, 0), (12, 7, 40), (39, 47, 47), (25, 30, 3)):
+        exact = np.array(volume.to_patient_mm(*voxel))
+        assert voxel_at(volume, exact) == voxel
+        assert voxel_at(volume, np.add(exact, (0.3, -0.2, 0.9))) == voxel
+
+
+def test_a_point_outside_or_in_a_gap_is_refused_with_the_limits() -> None:
+    volume, _ = _slices(40, gap_after=19)
+    with pytest.raises(InputError, match="gap between slices") as error:
+        voxel_at(volume, (20.0, 20.0, 48.0))
+    assert "the nearest slice 10 mm away" in str(error.value.found)
+    for point in ((20.0, 20.0, -1.5), (20.0, 20.0, 99.5), (48.0, 20.0, 10.0), (20.0, -0.6, 10.0)):
+        with pytest.raises(InputError, match="outside the volume") as error:
+            voxel_at(volume, point)
+        assert error.value.expected == "x 0 to 47, y 0 to 47, z 0 to 98 mm"
+    assert voxel_at(volume, (20.0, 20.0, -0.9)) == (0, 20, 20)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from verict import __version__
-from verict.cli import data, demo, evaluate, phantom, scan, train
+from verict.cli import data, demo, evaluate, phantom, scan, tamper, train
 
 app = typer.Typer(
     name="verict",
@@ -36,4 +36,5 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("demo")(demo.demo)
 app.command("phantom")(phantom.phantom)
 app.add_typer(data.app, name="data")
+app.add_typer(tamper.app, name="tamper")
 app.add_typer(train.app, name="train")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from scipy import ndimage
@@ -132,6 +133,46 @@ def check_inside(volume: CTVolume, centre_zyx: Sequence[int]) -> tuple[int, int,
                 next_step="places are counted from 0, z first, slices in the order of their positions",
             )
     return z, y, x
+
+
+def voxel_at(volume: CTVolume, point_mm: Sequence[float]) -> tuple[int, int, int]:
+    """The voxel (z, y, x) whose middle lies nearest to a point.
+
+    Parameters
+    ----------
+    volume
+        The scan.
+    point_mm
+        Patient coordinates (LPS) in mm, x first as everywhere in DICOM.
+
+    Raises
+    ------
+    GeometryError
+        If the spacing of the scan is missing.
+    InputError
+        If the point lies more than half a voxel outside the scan, or in a gap between slices.
+    """
+    check_spacing(volume)
+    point = np.asarray(point_mm, float)
+    off_mm = volume.positions_mm - point @ volume.normal
+    z = int(np.argmin(np.abs(off_mm)))
+    from_origin = point - volume.origins_mm[z]
+    y, x = (int(np.rint(from_origin @ direction / step)) for direction, step in
+            zip((volume.column_direction, volume.row_direction), volume.spacing_mm[1:], strict=True))
+    rows, columns = volume.hu.shape[1:]
+    if 0 <= y < rows and 0 <= x < columns and abs(off_mm[z]) <= volume.spacing_mm[0] / 2 + 1e-3:
+        return z, y, x
+    found = "x, y, z = {:.5g}, {:.5g}, {:.5g} mm".format(*point)
+    if min(off_mm) < 0 < max(off_mm) and 0 <= y < rows and 0 <= x < columns:
+        raise InputError(
+            "the target lies in a gap between slices", found=f"{found}, the nearest slice {abs(off_mm[z]):.3g} mm away",
+            expected=f"a slice within {volume.spacing_mm[0] / 2:.3g} mm", next_step="choose a place on a slice",
+        )
+    corners = np.array([volume.to_patient_mm(*corner) for corner in product(*((0, n - 1) for n in volume.hu.shape))])
+    limits = ", ".join(f"{axis} {low:.5g} to {high:.5g}" for axis, low, high in
+                       zip("xyz", corners.min(0), corners.max(0), strict=True))
+    raise InputError("the target lies outside the volume", found=found, expected=f"{limits} mm",
+                     next_step="patient coordinates (LPS) in mm are meant")
 
 
 def check_slices(volume: CTVolume, z: int) -> slice:
