@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import subprocess
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+from builders import make_body_hu, make_series
 from pydicom.dataset import Dataset
 
+import verict
+from verict.ct.discover import find_series
+from verict.ct.lungs import find_lungs
+from verict.ct.read import read_series
 from verict.ct.volume import CTVolume
-from verict.ct.write import write_series
+from verict.ct.write import write_modified, write_series
+from verict.detect.header import HeaderDetector
+from verict.detect.header_rules import additions
+from verict.detect.spectrum import SpectrumDetector
 from verict.tamper.mark import CONTROL, MARK, is_marked, mark_forged, write_control, write_forgery
 from verict.tamper.repaint import ForgeryKind, repaint
 
@@ -117,6 +128,76 @@ def test_a_long_record_still_fits() -> None:
     mark_forged(ds, {"note": "x" * 3000})
     assert len(ds.DerivationDescription) == 1024  # ST, PS3.5 6.2
     assert is_marked(ds)
+
+
+def test_what_is_told_of_a_control_is_what_the_examiner_looks_for() -> None:
+    assert CONTROL == additions.FORGERY_CONTROL
+    assert additions.FORGERY_MARK in MARK
+
+
+def _read(folder: Path) -> CTVolume:
+    return read_series(find_series(folder).series[0])
+
+
+@pytest.fixture(scope="module")
+def chest(tmp_path_factory: pytest.TempPathFactory) -> CTVolume:
+    """A small series that has lungs, read as every command reads it."""
+    folder = tmp_path_factory.mktemp("chest")
+    make_series(folder, hu=make_body_hu(3, 256, 256, seed=4), spacing_mm=(2.5, 1.25, 1.25))
+    return _read(folder)
+
+
+@pytest.mark.parametrize("write", [write_forgery, write_control])
+def test_the_mark_is_found_in_the_headers_and_changes_no_pixel_detector(
+    tmp_path: Path, chest: CTVolume, write: Callable[..., list[Path]]
+) -> None:
+    hu = chest.hu.copy()
+    if write is write_forgery:
+        hu[1, 110:140, 60:90] = -850
+        write_forgery(chest, hu, tmp_path / "marked", {"kind": "remove"})
+    else:
+        write_control(chest, tmp_path / "marked", {})
+    write_modified(chest, hu, tmp_path / "bare", change=lambda ds: None)
+    marked, bare = _read(tmp_path / "marked"), _read(tmp_path / "bare")
+    finding = HeaderDetector().examine(marked).findings[0]
+    assert finding.code == "marked_as_forgery"
+    assert finding.slices == ()  # all of them
+    assert "3 of 3 slices" in finding.title
+    assert ("nothing was painted" in finding.title) == (write is write_control)
+    assert "marked_as_forgery" not in {f.code for f in HeaderDetector().examine(bare).findings}
+    maps = []
+    for volume in (marked, bare, chest if write is write_control else replace(chest, hu=hu)):
+        evidence = SpectrumDetector().examine(volume, find_lungs(volume), workers=1)
+        assert evidence.score_map is not None
+        maps.append(evidence.score_map.values)
+    assert np.isfinite(maps[0]).any()
+    assert maps[0].tobytes() == maps[1].tobytes() == maps[2].tobytes()
+
+
+def test_forged_pixels_leave_through_the_mark_alone() -> None:
+    """Nobody but the mark copies a series with other pixels, and nobody but `verict.ct.write` writes DICOM files."""
+    source = Path(inspect.getfile(verict)).parent
+    names = ("write_modified", "save_as", "dcmwrite")
+    using = {name: set() for name in names}
+    for file in source.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            word = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+            if word in names:
+                using[word].add(file.relative_to(source).as_posix())
+    assert using == {"write_modified": {"tamper/mark.py"}, "save_as": {"ct/write.py"}, "dcmwrite": set()}
+
+
+def test_a_real_scanner_s_headers_take_the_mark(tmp_path: Path, shared_data: Path) -> None:
+    (series,) = find_series(shared_data / "authentic" / "petctdx-siemens-B40f").series
+    volume = read_series(series)
+    for number, write in enumerate((lambda f: write_forgery(volume, volume.hu, f, {"kind": "remove"}),
+                                    lambda f: write_control(volume, f, {}))):
+        files = write(tmp_path / str(number))
+        assert all(is_marked(pydicom.dcmread(file, stop_before_pixels=True)) for file in files)
+        again = _read(tmp_path / str(number))
+        np.testing.assert_array_equal(again.hu, volume.hu)
+        np.testing.assert_array_equal(again.origins_mm, volume.origins_mm)
+        assert HeaderDetector().examine(again).findings[0].code == "marked_as_forgery"
 
 
 def test_dciodvfy_finds_no_error(tmp_path: Path, volume: CTVolume, dcmtk) -> None:

@@ -11,6 +11,9 @@ from verict.detect.header_rules.table import HeaderTable
 FORGERY_MARK = "synthetic forgery"
 """The words in DerivationDescription by which verict's own forgers mark what they make."""
 
+FORGERY_CONTROL = "control, copied without any painting"
+"""Further words where such an object is an untouched copy that stands beside forgeries."""
+
 _LOSSY_SYNTAXES = {  # transfer syntaxes that can only be lossy (PS3.5 A.4, 10)
     "1.2.840.10008.1.2.4.50": "JPEG Baseline",
     "1.2.840.10008.1.2.4.51": "JPEG Extended",
@@ -34,7 +37,9 @@ def marked_as_forgery(table: HeaderTable) -> Iterator[Hit]:
         if _says_forgery(texts[rows[0]]):
             tags.append(table.tag("DerivationDescription", FORGERY_MARK))
         tags += [table.tag("ContributingEquipmentSequence", maker) for maker in _marking_items(table, rows[0])]
-        yield Hit(tuple(tags), table.slices(rows), f"{len(rows)} of {len(table)} slices")
+        is_control = all(FORGERY_CONTROL in (texts[row] or "") for row in rows)
+        says = ", by its own words a control in which nothing was painted" if is_control else ""
+        yield Hit(tuple(tags), table.slices(rows), f"{len(rows)} of {len(table)} slices{says}")
 
 
 def _says_forgery(text: str | None) -> bool:
