@@ -81,7 +81,7 @@ def find_nodules(volume: CTVolume, lungs: LungRegion) -> list[Mass]:
     """Every structure that is shaped and placed like a nodule, the largest and roundest first.
 
     Bright is what, smoothed by 1 mm, lies above -400 HU. Nodules with wide contact to the chest wall or the hilum,
-    below 5 mm and of ground glass are not among them.
+    below about 7 mm and of ground glass are mostly not among them.
     """
     masses = [measure_mass(volume, lungs, place) for place in _join_slices(volume, lungs)]
     ranked = sorted((m for m in masses if m is not None and m.is_nodule), key=lambda m: (-m.rank, m.centre))

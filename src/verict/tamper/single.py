@@ -203,7 +203,7 @@ def _given_site(volume: CTVolume, lungs: LungRegion, order: Order, at: Place) ->
 def _choose_site(volume: CTVolume, lungs: LungRegion, order: Order) -> CandidateSite:
     if order.kind is ForgeryKind.REMOVE:
         sites = find_removal_sites(volume, lungs)
-        wanted = "a nodule that stands free in the lung, 5 to 30 mm"
+        wanted = "a solid nodule that stands free in the lung, about 7 to 30 mm"
     else:
         sites = find_injection_sites(volume, lungs, 1, np.random.default_rng(order.seed))
         wanted = "plain lung off the wall and the mediastinum, with slices 15.5 mm each way"
