@@ -225,3 +225,13 @@ def test_a_real_scan_the_shipped_model_learnt_from_is_judged_by_the_fold_that_di
     assert seen is Seen.OUT_OF_FOLD
     assert model in spectrum.folds
     assert choose_model(spectrum, replace(real, patient="somebody else")) == (model, seen)
+
+
+def test_the_source_of_a_campaign_is_known_by_its_patient_and_its_scanner(scan):
+    """Scans of a campaign keep their source's headers, so a model fitted on the source is found out."""
+    forged = replace(scan, source=Source.LABELLED, of_campaign=True, scanner=Scanner("ge", "a"))
+    entrant = make_entrant(listed(scan, patient=1))
+    assert choose_model(entrant, forged) == (entrant.folds[1], Seen.OUT_OF_FOLD)
+    entrant = make_entrant(listed(scan) | {"scanners": [["ge", "a"]]})
+    assert choose_model(entrant, forged) == (entrant.shipped, Seen.SCANNER_SEEN)
+    assert choose_model(entrant, replace(forged, of_campaign=False)) == (entrant.shipped, Seen.UNSEEN)

@@ -51,6 +51,8 @@ def make_table(score: str, *, labelled: int = 440, threshold=0.0, counts: dict[s
         y_mm=np.zeros(n),
         x_mm=np.zeros(n),
         is_labelled=np.arange(n) < labelled,
+        method=np.full(n, ""),
+        touch_up=np.full(n, ""),
     )
 
 

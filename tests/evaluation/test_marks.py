@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from detect.volumes import RUN_MARK, make_map
@@ -175,3 +177,13 @@ def test_froc_without_labels_is_missing_with_the_reason():
     tree = froc_figures([make_case(draw())])
     for leaves in (tree["froc"], tree["froc_per_scan"], *tree["froc_by_kind"].values()):
         assert all(leaf.figure.value is None and leaf.reason for leaf in leaves.values())
+
+
+def test_no_mark_is_false_on_a_slice_touched_up_as_a_whole():
+    values = draw((20, 20, 9.0), (4, 4, 7.0))
+    case = make_case(values, labels=[("FB", 0, 4, 4)])
+    whole = replace(case, subject=replace(case.subject, retouched=frozenset({0})))
+    for own, false_marks in ((case, 1), (whole, 0)):
+        for fields in (labelled_slices(own), joined_runs(own)):
+            (state,) = operate_at(list(fields), [5])
+            assert (state.false_marks, state.hits.tolist()) == (false_marks, [True])

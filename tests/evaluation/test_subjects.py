@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from detect.volumes import make_lungs, make_volume
+from pydicom.dataset import Dataset
 from scipy import ndimage
 
 from verict.datasets.authentic import Nodule
@@ -133,3 +134,34 @@ def test_a_subject_holds_no_pixels_and_no_headers():
     assert not subject.geometry.hu.any()
     assert subject.geometry.hu.strides == (0, 0, 0)
     assert PlaceKind.FB not in {p.kind for p in subject.places}
+
+
+def test_an_untouched_place_that_is_labelled_is_parenchyma_unless_something_was_painted_near_it():
+    alone = make_subject(labelled(Label(SiteType.TB, 100, 150)), 0)
+    assert next((p.y, p.x) for p in of(alone, "parenchyma")) == (100, 150)
+    beside = labelled(Label(SiteType.TB, 100, 150), Label(SiteType.FB, 100, 180))
+    assert (100, 150) not in [(p.y, p.x) for p in make_subject(beside, 0).places]
+
+
+def test_a_place_knows_how_it_was_forged():
+    subject = make_subject(labelled(Label(SiteType.FB, 60, 60, "ctgan", "copied")), 0)
+    assert [(p.method, p.touch_up) for p in of(subject, "FB")] == [("ctgan", "copied")]
+    assert {(p.method, p.touch_up) for p in of(subject, "parenchyma", "bright")} == {("", "")}
+
+
+def test_a_slice_touched_up_as_a_whole_has_no_untouched_places():
+    scan = labelled(Label(SiteType.FB, 60, 60))
+    subject = make_subject(replace(scan, retouched=frozenset({1})), 0)
+    assert {p.kind for p in make_subject(scan, 0).places} > {PlaceKind.FB}
+    assert {p.kind for p in subject.places} == {PlaceKind.FB}
+    assert subject.retouched == {1}
+
+
+def test_kernel_and_scanner_of_a_campaign_are_believed_those_of_the_published_fakes_are_not():
+    header = Dataset()
+    header.ConvolutionKernel = "B70f"
+    scan = labelled(Label(SiteType.FB, 60, 60))
+    scan = replace(scan, volume=replace(scan.volume, headers=(header, header)))
+    published, campaign = (make_subject(replace(scan, of_campaign=own), 0) for own in (False, True))
+    assert (published.kernel, published.headers_tell) == ("", False)
+    assert (campaign.kernel, campaign.headers_tell) == ("B70f", True)

@@ -23,6 +23,7 @@ from verict.evaluation.result import Conclusion, Measured
 from verict.report.evaluation_charts import HEIGHT, LEFT, RIGHT, TOP, WIDTH, draw_charts
 from verict.report.evaluation_html import GRAVE_TITLE, LIMITED_TITLE, PLAIN_TITLE, to_html
 from verict.report.evaluation_json import EvaluationReport
+from verict.report.evaluation_rows import rows_of
 from verict.report.evaluation_words import DEFINITIONS
 from verict.report.output import check_output_file
 
@@ -184,3 +185,15 @@ def test_lines_at_one_place_do_not_hide_each_other() -> None:
         assert len(set(places)) == len(places)
         assert len({line.marker for line in chart.lines}) == len(chart.lines)
         assert all(TOP <= y <= HEIGHT for line in chart.lines for p in line.points for y in (p.y, p.low_y, p.high_y))
+
+
+def test_a_part_of_the_data_has_content_alone_beside_its_figures() -> None:
+    tree = {
+        "auc": {"fb_parenchyma": figure(0.61, 0.5, 0.7, 8)},
+        "content_only": {"auc": {"fb_parenchyma": figure(0.44, 0.4, 0.5, 8)}, "alone": figure(0.222, n=3)},
+    }
+    rows = rows_of(tree)
+    assert [(row.value, row.content_value) for row in rows] == [("0.610", "0.440"), ("0.222", "")]
+    text = Page(to_html(make_report(make_evaluation(strata=(("method x touch-up", "ctgan x copied", tree),))))).text
+    part = text[text.index("method x touch-up: ctgan x copied"):]
+    assert part.index("Content only") < part.index("0.610") < part.index("0.440")

@@ -9,6 +9,7 @@ from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 
+from verict.datasets.campaigns import CAMPAIGN_FILE, Campaign, read_campaign
 from verict.datasets.slicefile import SliceFacts, read_slice_facts
 from verict.datasets.uci import Layout, ScanFolder, SiteType, UciCollection, read_collection
 from verict.errors import DatasetError, InputError
@@ -170,10 +171,11 @@ def check_collection(root: str | Path, *, on_slice: Callable[[int, int], None] |
         If root is not a folder, or nothing in it is a collection.
     """
     try:
-        collection = read_collection(root)
+        collection, campaign = read_collection(root), read_campaign(root)
     except DatasetError as error:
         return CheckReport(str(root), None, observations=(Observation(Code.BROKEN_LABELS, str(error)),))
     seen = [*_check_rows(collection), *_check_scans(collection)]
+    seen += _check_campaign(collection, campaign) if campaign else []
     facts: dict[tuple[int, str], dict[int, SliceFacts]] = {}
     total, done = sum(len(scan.slices) for scan in collection.scans.values()), 0
     for key, scan in collection.scans.items():
@@ -187,7 +189,7 @@ def check_collection(root: str | Path, *, on_slice: Callable[[int, int], None] |
             done += 1
             if on_slice:
                 on_slice(done, total)
-        seen += _check_headers(scan, facts[key])
+        seen += _check_headers(scan, facts[key], of_campaign=campaign is not None)
     seen += _check_places(collection, facts)
     order = list(Code)
     return CheckReport(
@@ -196,7 +198,7 @@ def check_collection(root: str | Path, *, on_slice: Callable[[int, int], None] |
         classes=_count_classes(collection),
         disk=_count_disk(collection),
         distinct_uuids=len(collection.uuids),
-        header_facts=_header_facts(facts),
+        header_facts=_header_facts(facts, campaign),
         observations=tuple(sorted(seen, key=lambda o: order.index(o.code))),
     )
 
@@ -283,8 +285,16 @@ def _check_numbers(scan: ScanFolder, wanted: set[int], where: str) -> Iterator[O
             yield Observation(Code.SLICE_GAP, f"{where}: nothing between slice {before} and {after}")
 
 
-def _check_headers(scan: ScanFolder, facts: dict[int, SliceFacts]) -> Iterator[Observation]:
-    """File names against headers."""
+def _check_campaign(collection: UciCollection, campaign: Campaign) -> Iterator[Observation]:
+    """Labels against what a campaign says of itself."""
+    painted = {(r.uuid, r.slice, r.x, r.y) for r in collection.rows if r.type.is_tampered}
+    for uuid, number, x, y in sorted(painted ^ campaign.rows.keys()):
+        text = f"scan {uuid}, slice {number}, x {x}, y {y}: stands in one of label table and {CAMPAIGN_FILE} only"
+        yield Observation(Code.BROKEN_LABELS, text)
+
+
+def _check_headers(scan: ScanFolder, facts: dict[int, SliceFacts], *, of_campaign: bool) -> Iterator[Observation]:
+    """File names against headers; those of a campaign keep the patient of its source."""
     for number, fact in facts.items():
         file = scan.slices[number]
         if fact.modality != "CT":
@@ -292,7 +302,7 @@ def _check_headers(scan: ScanFolder, facts: dict[int, SliceFacts]) -> Iterator[O
         if fact.instance_number != number:
             found = "missing" if fact.instance_number is None else fact.instance_number
             yield Observation(Code.WRONG_NUMBER, f"{file}: InstanceNumber {found}")
-        if fact.patient_id != scan.uuid:
+        if fact.patient_id != scan.uuid and not of_campaign:
             yield Observation(Code.WRONG_PATIENT, f"{file}: PatientID is not {scan.uuid}")
 
 
@@ -310,7 +320,7 @@ def _check_places(
             )
 
 
-def _header_facts(facts: dict[tuple[int, str], dict[int, SliceFacts]]) -> tuple[str, ...]:
+def _header_facts(facts: dict[tuple[int, str], dict[int, SliceFacts]], campaign: Campaign | None) -> tuple[str, ...]:
     """What the headers of the collection are worth, in words."""
     slices = [(number, fact) for scan in facts.values() for number, fact in scan.items()]
     if not slices:
@@ -319,7 +329,9 @@ def _header_facts(facts: dict[tuple[int, str], dict[int, SliceFacts]]) -> tuple[
     named = {" ".join(part for part in scanner if part) or "no scanner named" for scanner in scanners}
     said = [f"{len(scanners)} scanner and kernel entries in {len(facts)} scans: {', '.join(sorted(named)[:5])}"
             + (" and more" if len(named) > 5 else "")]
-    if len(scanners) == 1 and len(facts) > 1:
+    if campaign is not None:
+        said.insert(0, f"a campaign of verict, {campaign.sha256[:16]}: headers are its sources' own, but for the mark")
+    elif len(scanners) == 1 and len(facts) > 1:
         said = [f"one cloned template: all {len(facts)} scans name {named.pop()}, so header values say nothing about "
                 "the real scanner"]
     differing = sum(not fact.media_uid_agrees for _, fact in slices)

@@ -17,6 +17,7 @@ from verict.ct.discover import SeriesFiles, find_series
 from verict.ct.lungs import LungRegion, find_lungs
 from verict.ct.read import read_series
 from verict.ct.volume import CTVolume
+from verict.datasets.campaigns import Campaign, read_campaign
 from verict.datasets.sites import labels_near
 from verict.datasets.splits import Scanner, group_of, scanner_of
 from verict.datasets.uci import LabelRow, SiteType, read_collection
@@ -40,11 +41,13 @@ class Source(StrEnum):
 
 @dataclass(frozen=True)
 class Label:
-    """A labelled place of one slice, pixel (y, x)."""
+    """A labelled place of one slice, pixel (y, x); in a campaign with the method and touch-up it was forged by."""
 
     kind: SiteType
     y: int
     x: int
+    method: str = ""
+    touch_up: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +63,7 @@ class Scan:
     patient
         What samples are grouped by: the UCI group (twins whole), else PatientID, else the study; never printed.
     scanner
-        The model; a labelled scan has one of its own, since the headers of that data set tell nothing.
+        The model; a scan of the published set has one of its own, since its headers tell nothing.
     volume, lungs
         Pixels and lung region.
     numbers
@@ -69,6 +72,11 @@ class Scan:
         By slice index z, each once; those outside the image are left out.
     avoid_mm
         By slice index z: (n, 2) places untouched sites must stay clear of, see `labels_near`.
+    of_campaign
+        Whether it is a labelled scan of a campaign, whose headers are its source's own; those of the published set
+        are one template.
+    retouched
+        Slices z of which no pixel is as it was, see `verict.datasets.campaigns.ForgedRow`.
     """
 
     source: Source
@@ -80,6 +88,13 @@ class Scan:
     numbers: tuple[int, ...] = ()
     labels: dict[int, tuple[Label, ...]] = field(default_factory=dict)
     avoid_mm: dict[int, np.ndarray] = field(default_factory=dict)
+    of_campaign: bool = False
+    retouched: frozenset[int] = frozenset()
+
+    @property
+    def headers_tell(self) -> bool:
+        """Whether its headers say whose it is and which scanner made it."""
+        return self.source is Source.AUTHENTIC or self.of_campaign
 
 
 def identify_patient(patient: str) -> str:
@@ -90,6 +105,11 @@ def identify_patient(patient: str) -> str:
 def identify_slice(hu: np.ndarray) -> str:
     """16 hexadecimal digits of the SHA-256 of one slice's (y, x) HU: the same pixels, whatever file they are in."""
     return hashlib.sha256(np.ascontiguousarray(hu, dtype=np.int16).tobytes()).hexdigest()[:16]
+
+
+def patient_of(volume: CTVolume) -> str:
+    """Whose a series is, by its headers: PatientID, else the study, else the series; never to be printed."""
+    return str(volume.headers[0].get("PatientID") or volume.study_instance_uid or volume.series_instance_uid)
 
 
 def read_authentic_scans(
@@ -121,12 +141,11 @@ def read_authentic_scans(
         volume = _read(files, failures)
         if volume is None:
             continue
-        header = volume.headers[0]
         yield Scan(
             Source.AUTHENTIC,
             next(iter(Path(files.label).parts), folder.name),
-            str(header.get("PatientID") or volume.study_instance_uid or volume.series_instance_uid),
-            scanner_of(header),
+            patient_of(volume),
+            scanner_of(volume.headers[0]),
             volume,
             find_lungs(volume),
             tuple(int(h.get("InstanceNumber") or z) for z, h in enumerate(volume.headers)),
@@ -138,10 +157,14 @@ def read_labelled_scans(
 ) -> Iterator[Scan]:
     """Every scan of a collection in the UCI layout, with its labels.
 
+    Patients and scanners of the published set are told by the folder's name alone, since all its headers are one
+    template. Those of a campaign (`verict.datasets.campaigns`) are told by its headers, which are its sources' own:
+    a model that was fitted on the source is known to have seen the patient.
+
     Parameters are those of `read_authentic_scans`, and so are the errors; further `DatasetError` where the
-    label tables are wrong.
+    label tables or a campaign's description are wrong.
     """
-    collection = read_collection(folder)
+    collection, campaign = read_collection(folder), read_campaign(folder)
     if not collection.scans:
         raise DatasetError("no scans beside the label tables", file=folder, next_step="verict data check tells more")
     for index, scan in enumerate(collection.scans.values()):
@@ -150,7 +173,8 @@ def read_labelled_scans(
             volume = _read(files, failures)
             if volume is not None:
                 numbers = tuple(_number_of(file, failures) for file in volume.source_files)
-                yield _label(collection.rows_of(scan.experiment, scan.uuid), scan.uuid, volume, numbers)
+                rows = collection.rows_of(scan.experiment, scan.uuid)
+                yield _label(rows, scan.uuid, volume, numbers, campaign)
 
 
 def _number_of(file: str, failures: list[InputError] | None) -> int:
@@ -166,26 +190,41 @@ def _number_of(file: str, failures: list[InputError] | None) -> int:
     return UNNUMBERED
 
 
-def _label(all_rows: Sequence[LabelRow], uuid: str, volume: CTVolume, numbers: tuple[int, ...]) -> Scan:
+def _label(
+    all_rows: Sequence[LabelRow], uuid: str, volume: CTVolume, numbers: tuple[int, ...], campaign: Campaign | None
+) -> Scan:
     rows = [row for row in all_rows if row.is_placed]
-    spacing = (volume.slice_thickness_mm or volume.spacing_mm[0], *volume.spacing_mm[1:])
+    spacing = volume.spacing_mm
+    if campaign is None:  # numbers of the published set count SliceThickness, and single slices have no other step
+        spacing = (volume.slice_thickness_mm or spacing[0], *spacing[1:])
+    retouched = campaign.whole_slices_of(uuid) if campaign else frozenset()
     return Scan(
         Source.LABELLED,
         uuid,
-        group_of(uuid),
-        Scanner("uci", uuid),
+        patient_of(volume) if campaign else group_of(uuid),
+        scanner_of(volume.headers[0]) if campaign else Scanner("uci", uuid),
         volume,
         find_lungs(volume),
         numbers,
-        {z: _labels_on(rows, n, volume.hu.shape[1:]) for z, n in enumerate(numbers)},
+        {z: _labels_on(rows, n, volume.hu.shape[1:], campaign) for z, n in enumerate(numbers)},
         {z: labels_near(rows, n, spacing) for z, n in enumerate(numbers)},
+        of_campaign=campaign is not None,
+        retouched=frozenset(z for z, n in enumerate(numbers) if n in retouched),
     )
 
 
-def _labels_on(rows: Sequence[LabelRow], number: int, shape: tuple[int, ...]) -> tuple[Label, ...]:
+def _labels_on(
+    rows: Sequence[LabelRow], number: int, shape: tuple[int, ...], campaign: Campaign | None
+) -> tuple[Label, ...]:
     """The labels of one slice of (rows, columns): a place counts once, however often it is listed."""
     inside = (r for r in rows if r.slice == number and r.y < shape[0] and r.x < shape[1])
-    return tuple(dict.fromkeys(Label(r.type, r.y, r.x) for r in inside))
+    return tuple(dict.fromkeys(Label(r.type, r.y, r.x, *_forged_by(r, campaign)) for r in inside))
+
+
+def _forged_by(row: LabelRow, campaign: Campaign | None) -> tuple[str, str]:
+    """Method and touch-up of a row, where they are known."""
+    forged = campaign.rows.get((row.uuid, row.slice, row.x, row.y)) if campaign else None
+    return (forged.method, forged.touch_up) if forged else ("", "")
 
 
 def _find(

@@ -42,6 +42,8 @@ class Place:
         Size of the structure there, NaN where there is none to measure, see `verict.evaluation.matching`.
     ring_hu
         Mean HU 4 to 8 mm from the centre.
+    method, touch_up
+        How it was forged; "" where nothing was, or that is not known.
     """
 
     kind: PlaceKind
@@ -51,6 +53,8 @@ class Place:
     centre_hu: float
     diameter_mm: float = float("nan")
     ring_hu: float = float("nan")
+    method: str = ""
+    touch_up: str = ""
 
 
 class Seen(StrEnum):
@@ -83,6 +87,8 @@ class Subject:
         By slice index z: (n, 2) labels of this slice and of its neighbours, in mm from pixel (0, 0).
     places
         Positives and untouched places.
+    of_campaign, retouched
+        As in `verict.datasets.scans.Scan`: on slices of which no pixel is as it was, no mark is false.
     """
 
     source: Source
@@ -95,6 +101,13 @@ class Subject:
     labels: dict[int, tuple[Label, ...]]
     avoid_mm: dict[int, np.ndarray]
     places: tuple[Place, ...]
+    of_campaign: bool = False
+    retouched: frozenset[int] = frozenset()
+
+    @property
+    def headers_tell(self) -> bool:
+        """Whether scanner and kernel are known; the headers of the published fakes are one template."""
+        return self.source is Source.AUTHENTIC or self.of_campaign
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,7 +25,7 @@ import numpy as np
 
 from verict.ct.lungs import LungRegion
 from verict.ct.volume import CTVolume
-from verict.datasets.scans import Scan, Source, identify_patient, identify_slice
+from verict.datasets.scans import Scan, identify_patient, identify_slice
 from verict.datasets.splits import Scanner
 from verict.detect import registry
 from verict.detect.evidence import Detector, Evidence, ScoreMap
@@ -98,9 +98,9 @@ def choose_model(entrant: Entrant, scan: Scan) -> tuple[Model | None, Seen]:
 
 
 def _scanner_is_listed(scan: Scan, seen: dict) -> bool:
-    """Whether the scanner model of an authentic scan may be one learnt from; of labelled scans nobody knows."""
+    """Whether the scanner model of a scan may be one learnt from; of the published fakes nobody knows."""
     known = (Scanner(*scanner) for scanner in seen.get("scanners", ()))
-    return scan.source is Source.AUTHENTIC and any(scan.scanner.may_be(scanner) for scanner in known)
+    return scan.headers_tell and any(scan.scanner.may_be(scanner) for scanner in known)
 
 
 def show_volume(volume: CTVolume) -> CTVolume:

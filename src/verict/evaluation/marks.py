@@ -2,7 +2,8 @@
 
 A mark hits a label when it overlaps the painted square; it is false when most of it lies 48 mm or more from every
 label; all other marks count as neither. A mark that covers a whole lung therefore is a false one, whatever it also
-covers. Real cancers (TM) are untouched: a mark on them is false.
+covers. Real cancers (TM) are untouched: a mark on them is false. On a slice that was touched up as a whole no mark is
+false.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Field:
     values
         (z, rows, columns) what cells are ranked by, -inf where undefined.
     is_near
-        Same shape, bool: cells less than 48 mm from a label.
+        Same shape, bool: cells less than 48 mm from a painted label, or on a slice without an untouched pixel.
     targets
         One (kind, bool array of that shape) a label: the cells that overlap its painted square.
     """
@@ -203,6 +204,7 @@ def _field(case: Case, values: np.ndarray, slices: range) -> Field:
     is_near = np.zeros(values.shape, bool)
     targets = []
     for i, z in enumerate(slices):
+        is_near[i] = z in subject.retouched
         for y, x in painted_near_mm(subject.labels, subject.avoid_mm, spacing_mm, z):
             is_near[i] |= np.hypot(y_mm[:, None] - y, x_mm - x) < CLEAR_IN_PLANE_MM
         for label in subject.labels.get(z, ()):

@@ -41,7 +41,8 @@ class PlaceTable:
     """Places in columns, (n,) each; ``table[chosen]`` keeps some of them.
 
     ``score`` is the detector's, -inf where undefined; ``margin`` how far it lies above the mark threshold that judges
-    its series. ``case`` numbers the cases, ``is_labelled`` tells which collection a place is of.
+    its series. ``case`` numbers the cases, ``is_labelled`` tells which collection a place is of. ``method`` and
+    ``touch_up`` are "" where nothing was forged, or that is not known.
     """
 
     kind: np.ndarray
@@ -56,6 +57,8 @@ class PlaceTable:
     y_mm: np.ndarray
     x_mm: np.ndarray
     is_labelled: np.ndarray
+    method: np.ndarray
+    touch_up: np.ndarray
 
     def __getitem__(self, chosen: np.ndarray) -> PlaceTable:
         return PlaceTable(*(getattr(self, f.name)[chosen] for f in fields(self)))
@@ -72,6 +75,11 @@ class PlaceTable:
     def is_marked(self) -> np.ndarray:
         """Where the score reaches the mark threshold of its own series."""
         return self.margin >= 0
+
+
+def join_tables(first: PlaceTable, second: PlaceTable) -> PlaceTable:
+    """The places of both, in that order."""
+    return PlaceTable(*(np.concatenate([getattr(first, f.name), getattr(second, f.name)]) for f in fields(first)))
 
 
 def margin_of(score: np.ndarray, threshold: float) -> np.ndarray:
@@ -91,8 +99,8 @@ def tabulate_places(cases: Sequence[Case]) -> PlaceTable:
                 (
                     *(str(p.kind), score, score - case.calibration["mark_threshold"]),
                     *(p.centre_hu, p.diameter_mm, p.ring_hu, subject.patient, index, p.z),
-                    *(p.y * spacing[1], p.x * spacing[2], subject.source is Source.LABELLED),
+                    *(p.y * spacing[1], p.x * spacing[2], subject.source is Source.LABELLED, p.method, p.touch_up),
                 )
             )
-    types: tuple[type, ...] = (str, float, float, float, float, float, str, int, int, float, float, bool)
+    types: tuple[type, ...] = (str, float, float, float, float, float, str, int, int, float, float, bool, str, str)
     return PlaceTable(*(np.array([row[i] for row in rows], dtype=kind) for i, kind in enumerate(types)))

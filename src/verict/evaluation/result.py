@@ -33,6 +33,8 @@ class Measured:
 
 
 Tree = dict[str, "Measured | Tree"]
+Stratum = tuple[str, str, Tree]
+"""What a part of the data is told by, its value, and its figures."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Evaluation:
 
     detector: str
     figures: Tree
-    strata: tuple[tuple[str, str, Tree], ...] = ()
+    strata: tuple[Stratum, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
     conclusions: tuple[Conclusion, ...] = ()
     probes: Tree = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The same figures for parts of the data: by manufacturer, kernel, thickness, spacing, lesion size, depth."""
+"""The same figures for parts of the data: by manufacturer, kernel, thickness, spacing, depth, lesion size, forgery."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from verict.datasets.scans import Source
 from verict.evaluation.alarms import Judged, alarm_figures
 from verict.evaluation.case import PAINTED, PlaceKind, Subject
 from verict.evaluation.figures import areas, compare_kinds, detector_score, frozen_figures
+from verict.evaluation.forgeries import forgery_strata
 from verict.evaluation.matching import match_places
-from verict.evaluation.places import PlaceTable
-from verict.evaluation.result import Measured, Tree
+from verict.evaluation.places import PlaceTable, join_tables
+from verict.evaluation.result import Measured, Stratum, Tree
 
-UNTOLD = "untold"  # labelled scans: their headers are one cloned template
+UNTOLD = "untold"  # published fakes: their headers are one cloned template
 THICKNESS_MM = (1.5, 3.0, 5.0)  # thin as for planning and CAD, usual, thick; a bin holds what lies below its edge
 SPACING_MM = (0.65, 0.75, 0.85)  # quarters of the labelled scans
 LESION_MM = (8.0, 12.0, 16.0)  # diameter of injected nodules
 REMOVED = "a removed cancer is gone: its size cannot be measured"
-Stratum = tuple[str, str, Tree]
 
 
 def stratify(judged: Sequence[Judged], table: PlaceTable, *, seed: int) -> tuple[Stratum, ...]:
@@ -41,7 +41,7 @@ def stratify(judged: Sequence[Judged], table: PlaceTable, *, seed: int) -> tuple
         for name, describe in _PROPERTIES.items()
         for value, members in _group(describe(j) for j in judged)
     ]
-    return (*strata, *_by_lesion_size(table, seed))
+    return (*strata, *_by_lesion_size(table, seed), *forgery_strata(table, seed=seed))
 
 
 def _tree(judged: Sequence[Judged], table: PlaceTable, seed: int) -> Tree:
@@ -62,18 +62,13 @@ def _by_lesion_size(table: PlaceTable, seed: int) -> list[Stratum]:
     sizes = ["no edge found" if np.isnan(d) else _bin(d, LESION_MM) for d in injected.diameter_mm]
     strata: list[Stratum] = []
     for value, members in _group(iter(sizes)):
-        part = _join(injected[np.array(members)], untouched)
+        part = join_tables(injected[np.array(members)], untouched)
         matching = match_places(part)
         tree = frozen_figures(part, matching, seed=seed)
         figures: Tree = {"frozen": {"fm": tree["fm"], "fb": Measured.missing(REMOVED)}}
         figures["auc"] = {"fm_dense": areas(compare_kinds(part, matching), detector_score, seed=seed)["fm_dense"]}
         strata.append(("lesion diameter mm", value, figures))
     return strata
-
-
-def _join(first: PlaceTable, second: PlaceTable) -> PlaceTable:
-    columns = (np.concatenate([getattr(first, name), getattr(second, name)]) for name in vars(first))
-    return PlaceTable(*columns)
 
 
 def _group(values: Iterable[str]) -> list[tuple[str, list[int]]]:
@@ -98,7 +93,7 @@ def _bin(value: float, edges: Sequence[float]) -> str:
 
 def _manufacturer(judged: Judged) -> str:
     subject = judged.case.subject
-    return subject.scanner.manufacturer or UNTOLD if subject.source is Source.AUTHENTIC else UNTOLD
+    return subject.scanner.manufacturer or UNTOLD if subject.headers_tell else UNTOLD
 
 
 def _thickness(subject: Subject) -> str:

@@ -82,11 +82,16 @@ def group_figures(report: EvaluationReport) -> tuple[FigureGroup, ...]:
 
 
 def rows_of(tree: Tree) -> tuple[FigureRow, ...]:
-    """The figures of a stratum or of the probes, with their whole paths as labels."""
-    return tuple(
-        _make_row(path, ": ".join(label_of(part) for part in (path[:1], path[1:]) if part), measured, None)
-        for path, measured in walk(tree)
-    )
+    """The figures of a stratum or of the probes, with their whole paths as labels, content alone beside them."""
+    figures = dict(walk(tree))
+    content = {path: measured for path, measured in figures.items() if path[0] == CONTENT_ONLY}
+    beside = {path: _find_content(content, path) for path in figures if path not in content}
+    rows = []
+    for path, measured in figures.items():
+        if path in beside or path not in beside.values():
+            label = ": ".join(label_of(part) for part in (path[:1], path[1:]) if part)
+            rows.append(_make_row(path, label, measured, content.get(beside.get(path, ()))))
+    return tuple(rows)
 
 
 def label_of(path: Path) -> str:
