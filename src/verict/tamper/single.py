@@ -18,7 +18,7 @@ from verict.tamper.donors import cut_donor
 from verict.tamper.forgery import Donor, Family, Forgery, ForgeryKind, Target, TouchUp, forge
 from verict.tamper.mark import MARK, is_marked, write_forgery
 from verict.tamper.nodule_search import measure_mass
-from verict.tamper.sites import CandidateSite, find_injection_sites, find_removal_sites
+from verict.tamper.sites import CandidateSite, find_injection_sites, find_removal_sites, is_plain
 from verict.tamper.source import Progress, read_source
 from verict.tamper.target import aim, check_inside, voxel_at
 
@@ -223,7 +223,11 @@ def _take_donor(order: Order, path: Path, progress: Progress | None) -> Donor:
         site = _donated_nodule(volume, lungs, order, path)
         return _cut(volume, lungs, site, order.kind)
     if order.donor_at is not None:
-        return _cut(volume, lungs, CandidateSite(*find_voxel(volume, order.donor_at), 0.0, "given"), order.kind)
+        z, y, x = find_voxel(volume, order.donor_at)
+        if not is_plain(volume, lungs, (z, y, x)):
+            raise InputError("the donor shows no plain lung there", file=path, found=f"z, y, x = {z}, {y}, {x}",
+                             expected="lung without vessel, nodule or bulla within 4 mm")
+        return _cut(volume, lungs, CandidateSite(z, y, x, 0.0, "given"), order.kind)
     error = InputError("the donor has no place of plain lung", file=path, next_step="name a place of it")
     for site in find_injection_sites(volume, lungs, DONOR_TRIES, np.random.default_rng(order.seed), apart_mm=0.0):
         try:
