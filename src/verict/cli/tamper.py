@@ -16,6 +16,7 @@ import typer
 from rich import box
 from rich.table import Table
 
+from verict.cli.campaign import campaign
 from verict.cli.terminal import exit_on_error, make_streams_forgiving, open_stdout, show_progress, tell
 from verict.errors import InputError, OutputError, UsageError, printable, say_count
 from verict.report.output import OutputFile, check_new_folder, check_output_file
@@ -29,6 +30,7 @@ USUAL_METHOD, USUAL_TOUCH_UP = "ctgan", "copied"  # CT-GAN and its published cod
 SEEDS = 2**63 - 1
 
 app = typer.Typer(help="Forge scans for research; every file written is marked as a forgery.", no_args_is_help=True)
+app.command("campaign")(campaign)
 
 SeriesArgument = Annotated[
     Path, typer.Argument(metavar="SERIES", help="A folder, file or zip with one CT series.", show_default=False)
@@ -240,7 +242,7 @@ def _read_place(option: str, text: str | None, *, in_mm: bool) -> Place | None:
     except ValueError:
         numbers = []
     if len(numbers) != 3 or not all(math.isfinite(number) for number in numbers):
-        expected = "z,y,x in mm, such as -519.8,38.5,-120" if in_mm else "z,y,x from 0, such as 160,243,184"
+        expected = "z,y,x in mm, such as -519.8,130.8,-57.2" if in_mm else "z,y,x from 0, such as 160,243,184"
         raise UsageError(f"{option} is no place", found=printable(text), expected=expected)
     return Place((numbers[0], numbers[1], numbers[2]), in_mm)
 
