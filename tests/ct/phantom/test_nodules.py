@@ -17,7 +17,7 @@ from verict.ct.phantom.nodules import (
     NoduleShape,
     _draw_lobes,
     _draw_spicules,
-    _make_nodule,
+    make_nodule,
 )
 from verict.errors import InputError
 
@@ -29,9 +29,9 @@ def patient() -> Anatomy:
     return draw_anatomy(4, nodules=9)
 
 
-def make_nodule(shape: NoduleShape, size: float, seed: int = 0) -> Nodule:
+def make_one(shape: NoduleShape, size: float, seed: int = 0) -> Nodule:
     rng = np.random.default_rng(seed)
-    return _make_nodule(np.array([3.0, -4.0, 5.5]), size, Attachment.FREE, shape, rng)
+    return make_nodule(np.array([3.0, -4.0, 5.5]), size, Attachment.FREE, shape, rng)
 
 
 def paint(nodule: Nodule, step_mm: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
@@ -46,7 +46,7 @@ def paint(nodule: Nodule, step_mm: float = 0.5) -> tuple[np.ndarray, np.ndarray]
 @pytest.mark.parametrize("shape", [NoduleShape.ROUND, NoduleShape.LOBULATED, NoduleShape.GROUND_GLASS])
 @pytest.mark.parametrize("size", [5.0, 9.0, 18.0])
 def test_volume_is_that_of_the_stated_diameter(shape: NoduleShape, size: float) -> None:
-    nodule = make_nodule(shape, size)
+    nodule = make_one(shape, size)
     slab, at_mm = paint(nodule)
     share = (slab - AROUND_HU) / (slab.max() - AROUND_HU)
     if shape is NoduleShape.GROUND_GLASS:
@@ -58,7 +58,7 @@ def test_volume_is_that_of_the_stated_diameter(shape: NoduleShape, size: float) 
 
 
 def test_density_is_as_stated() -> None:
-    solid, glass, part = (make_nodule(s, 14.0, 3) for s in
+    solid, glass, part = (make_one(s, 14.0, 3) for s in
                           (NoduleShape.SPICULATED, NoduleShape.GROUND_GLASS, NoduleShape.PART_SOLID))
     for nodule, expected in ((solid, solid.hu), (glass, glass.hu), (part, part.core_hu)):
         slab, at_mm = paint(nodule)
@@ -70,7 +70,7 @@ def test_density_is_as_stated() -> None:
 
 def test_shapes_differ() -> None:
     def roughness(shape: NoduleShape) -> float:
-        slab, at_mm = paint(make_nodule(shape, 16.0, 1))
+        slab, at_mm = paint(make_one(shape, 16.0, 1))
         z, y, x = np.nonzero(slab > -300)
         away = np.linalg.norm(np.stack([at_mm[z], at_mm[y], at_mm[x]], 1) - (3.0, -4.0, 5.5), axis=1)
         return float(away.max() / 8.0)

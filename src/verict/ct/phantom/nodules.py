@@ -195,10 +195,8 @@ def draw_nodules(order: NoduleOrder, ground: Ground, rng: np.random.Generator) -
                 next_step="ask for fewer, or for more slices",
             )
         placed.append((centre, size / 2))
-        shape = NoduleShape(_choose(order.shapes, _LOOKING, rng))
-        if size < SMALL_MM and NoduleShape.ROUND in order.shapes and shape is not NoduleShape.GROUND_GLASS:
-            shape = NoduleShape.ROUND
-        done.append(_make_nodule(centre, float(size), attachment, shape, rng))
+        shape = draw_shape(size, rng, order.shapes)
+        done.append(make_nodule(centre, float(size), attachment, shape, rng))
     return tuple(done)
 
 
@@ -235,9 +233,20 @@ def _choose(some: tuple[str, ...], weights: dict[str, float], rng: np.random.Gen
     return some[int(rng.choice(len(some), p=weight / weight.sum()))]
 
 
-def _make_nodule(
+def draw_shape(
+    size: float, rng: np.random.Generator, shapes: tuple[NoduleShape, ...] = tuple(NoduleShape)
+) -> NoduleShape:
+    """One of the allowed shapes by how often it is seen; a small solid nodule is round."""
+    shape = NoduleShape(_choose(shapes, _LOOKING, rng))
+    if size < SMALL_MM and NoduleShape.ROUND in shapes and shape is not NoduleShape.GROUND_GLASS:
+        return NoduleShape.ROUND
+    return shape
+
+
+def make_nodule(
     centre: np.ndarray, size: float, attachment: Attachment, shape: NoduleShape, rng: np.random.Generator
 ) -> Nodule:
+    """A nodule of that place (3,) mm, diameter in mm and shape; density, surface and spicules are drawn."""
     hu = float(rng.uniform(-10, 70))
     if shape is NoduleShape.ROUND and rng.uniform() < 0.15:
         hu = float(rng.uniform(250, 600))  # calcified
