@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import ndimage
-from tamper.lung_scene import aim_at, fine_texture, make_lung
+from tamper.lung_scene import PLAIN, aim_at, fine_texture, make_lung
 from tamper.places import LUNG
 
 from verict.ct.phantom.nodules import NoduleShape
@@ -27,13 +27,26 @@ def paint(shape: NoduleShape, diameter_mm: float | None = 14.0, seed: int = 1, s
 
 @each_shape
 def test_no_voxel_falls_and_the_noise_goes_through(shape: NoduleShape) -> None:
-    target, done = paint(shape)
+    target, done = paint(shape, 20.0)
     before = target.hu[done.box]
     assert (done.hu >= before).all()
     assert done.details["shape"] == shape
-    inside = ndimage.binary_erosion(done.weight > 0.45, iterations=4)
+    near = (1, 5, 5)
+    even = ndimage.maximum_filter(done.weight, near) - ndimage.minimum_filter(done.weight, near) < 0.05  # no edge near
+    inside = even & (done.weight > 0.4)
+    assert inside.sum() > 50
     assert np.corrcoef(fine_texture(done.hu)[inside], fine_texture(before)[inside])[0, 1] > 0.85
     assert fine_texture(done.hu)[inside].std() == pytest.approx(fine_texture(before)[inside].std(), rel=0.25)
+
+
+def test_a_solid_nodule_gets_the_noise_of_soft_tissue() -> None:
+    """As in a scan whose lung has texture of its own beside the noise."""
+    noisy, quiet = make_lung(noise_hu=40), make_lung(noise_hu=12)
+    noisy[0].hu[:, :, 117:] = quiet[0].hu[:, :, 117:]
+    _, done = paint(NoduleShape.ROUND, 16.0, scan=noisy)
+    assert done.details["noise_share"] == pytest.approx(0.3, abs=0.06)
+    inside = ndimage.binary_erosion(done.weight > 0.95, iterations=4)
+    assert fine_texture(done.hu)[inside].std() / fine_texture(quiet[0].hu)[PLAIN].std() == pytest.approx(1, abs=0.35)
 
 
 @each_shape

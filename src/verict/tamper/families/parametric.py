@@ -9,9 +9,10 @@ edges are, and added: where the lung lies at L, the tissue of the nodule takes i
 density; what is brighter already, a vessel or the wall, stays.
 
 Traces it leaves, none of them CT-GAN's: a footprint that ends where the nodule ends, no cube and no seam; the scan's
-own noise goes through it untouched, so that neither variance nor spectrum nor correlation between slices steps. What
-is left to find is inside of the nodule: the noise of lung where that of denser tissue belongs, fine texture of lung
-shining through, too smooth a density, and no halo of an edge-enhancing kernel. No voxel falls.
+own noise goes through it, scaled down from the spread it has in lung to that in soft tissue, so that neither spectrum
+nor correlation between slices steps and the variance does as in a real nodule. What is left to find is inside of the
+nodule: fine texture of lung shining through, too even a density, and no halo of an edge-enhancing kernel. No voxel
+falls.
 """
 
 from __future__ import annotations
@@ -37,10 +38,12 @@ PLANE_MM = 0.5  # between the planes whose mean is a slice
 SPICULES_REACH = 1.1  # of the diameter, from the middle: no spicule goes farther
 PIXEL_BLUR = 0.6  # of a pixel: blur of edges where it cannot be measured
 LEAST_BLUR = 0.35  # of a pixel: no scan shows an edge sharper
-BLUR_SLICES = 1  # to either side of the centre's, in which the blur is measured
+SLICES = 1  # to either side of the centre's, in which blur and noise are measured
+SOFT_HU = (-50.0, 150.0)  # of soft tissue, whose noise a solid nodule gets
+LEAST_VOXELS = 500  # of lung and of soft tissue, to compare their noise; else the lung's is kept
 SMOOTH_MM = 1.5  # what varies over less than that is noise and texture, and stays
 TEXTURE = 3.0  # standard deviations of it, at most, stay in the nodule: no vessel shines through
-WARP = (0.08, 0.25)  # of the diameter: how far, and over which length, the shape is bent in plane; volume stays
+WARP = (0.06, 0.25)  # of the diameter: how far, and over which length, the shape is bent in plane; volume stays
 MOTTLE = (0.15, 2.0)  # relative spread of what ground glass adds, and over how many mm it varies
 BACKGROUNDS_HU = (-850.0, -650.0)  # on which it is painted, to tell what it adds from what it lets through
 SHOWS_HU = 0.5  # what is added beyond counts as painted
@@ -75,19 +78,26 @@ class ParametricNodule:
         warp_mm = _draw_warp(vicinity, WARP[0] * diameter_mm, WARP[1] * diameter_mm, rng)
         on_dark, on_light = (_render(nodule, vicinity, blur_mm, warp_mm, hu) for hu in BACKGROUNDS_HU)
         mottle = np.clip(1 + MOTTLE[0] * _draw_field(vicinity, MOTTLE[1], rng), 0.5, 1.5)
-        hu, weight = _add(vicinity, on_dark, on_light, mottle)
+        quiet = _soft_tissue_share(target)
+        hu, weight = _add(vicinity, on_dark, on_light, mottle, quiet)
         shown_hu = float((hu - vicinity.hu).max())
         if shown_hu < LEAST_SHOWN_HU:
             raise InputError("a nodule would not show here", found=f"at most {shown_hu:.0f} HU added",
                              expected=f"{LEAST_SHOWN_HU:.0f} HU, as in lung", next_step="choose a place amid lung")
-        return crop_paint(vicinity, hu, weight, _describe(nodule, blur_mm, is_measured, vicinity))
+        details = _describe(nodule, blur_mm, is_measured, vicinity) | {"noise_share": round(quiet, 3)}
+        return crop_paint(vicinity, hu, weight, details)
+
+
+def _slices_around(target: Target) -> list[int]:
+    """The slices in which the scan's blur and noise are measured."""
+    near = range(target.centre[0] - SLICES, target.centre[0] + SLICES + 1)
+    return [z for z in near if target.run.start <= z < target.run.stop]
 
 
 def _edge_blur(target: Target) -> tuple[float, bool]:
     """Blur of the scan's edges near the target in mm, and whether it was measured."""
-    z, pixel_mm = target.centre[0], math.sqrt(target.spacing_mm[1] * target.spacing_mm[2])
-    slices = target.hu[max(target.run.start, z - BLUR_SLICES) : min(target.run.stop, z + BLUR_SLICES + 1)]
-    measured_mm = measure_edge_blur(slices, target.spacing_mm)
+    pixel_mm = math.sqrt(target.spacing_mm[1] * target.spacing_mm[2])
+    measured_mm = measure_edge_blur(target.hu[_slices_around(target)], target.spacing_mm)
     if measured_mm is None:
         return PIXEL_BLUR * pixel_mm, False
     return max(measured_mm, LEAST_BLUR * pixel_mm), True
@@ -136,12 +146,13 @@ def _render(
 
 
 def _add(
-    vicinity: Vicinity, on_dark: np.ndarray, on_light: np.ndarray, mottle: np.ndarray
+    vicinity: Vicinity, on_dark: np.ndarray, on_light: np.ndarray, mottle: np.ndarray, quiet: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Lay a rendered nodule over the lung: HU that finally stand there, and how far each voxel is nodule.
 
     What a voxel shows is linear in what lies behind: two renderings tell the share let through and what is added.
-    ``mottle`` is a factor of what is added where the lung shines through.
+    ``mottle`` is a factor of what is added where the lung shines through, ``quiet`` one of the fine texture where
+    nothing does.
     """
     dark_hu, light_hu = BACKGROUNDS_HU
     through = np.clip((on_light - on_dark) / (light_hu - dark_hu), 0, 1)
@@ -149,11 +160,33 @@ def _add(
     added = np.maximum(on_dark + through * (behind - dark_hu) - behind, 0)
     added *= 1 + 4 * through * (1 - through) * (mottle - 1)
     texture = vicinity.hu - behind
-    most = TEXTURE * 1.4826 * float(np.median(np.abs(texture[is_lung(vicinity.hu)])))  # robust: vessels do not count
-    too_much = texture - np.clip(texture, -most, most)
+    most = TEXTURE * _robust_spread(texture[is_lung(vicinity.hu)])  # vessels do not count
+    too_much = texture - quiet * np.clip(texture, -most, most)
     hu = np.maximum(vicinity.hu + added - (1 - through) * too_much, vicinity.hu)
     weight = np.where(hu - vicinity.hu >= SHOWS_HU, np.maximum(1 - through, 0.01), 0)
     return np.where(weight > 0, hu, vicinity.hu), weight
+
+
+def _soft_tissue_share(target: Target) -> float:
+    """Spread of the fine texture in soft tissue over that in lung, in the slices around the centre; 1 at most."""
+    pixel_mm = np.array(target.spacing_mm[1:])
+    lung, soft = [], []
+    for z in _slices_around(target):
+        image = target.hu[z].astype(np.float32)
+        smooth = ndimage.gaussian_filter(image, SMOOTH_MM / pixel_mm)
+        fine = image - smooth
+        lung.append(fine[target.lung[z] & is_lung(smooth)])
+        even = (smooth > SOFT_HU[0]) & (smooth < SOFT_HU[1])
+        soft.append(fine[ndimage.binary_erosion(even, iterations=3)])
+    in_lung, in_soft = np.concatenate(lung), np.concatenate(soft)
+    if min(in_lung.size, in_soft.size) < LEAST_VOXELS:
+        return 1.0
+    return min(1.0, _robust_spread(in_soft) / max(_robust_spread(in_lung), 1e-6))
+
+
+def _robust_spread(values: np.ndarray) -> float:
+    """Standard deviation of a Gaussian with the same median absolute value; 0 for nothing."""
+    return 1.4826 * float(np.median(np.abs(values))) if values.size else 0.0
 
 
 def _describe(nodule: Nodule, blur_mm: float, is_measured: bool, vicinity: Vicinity) -> dict[str, object]:
