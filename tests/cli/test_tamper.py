@@ -15,6 +15,7 @@ import pytest
 from builders import make_body_hu, make_enhanced, make_series, make_slice_dataset, write_dataset
 from typer.testing import CliRunner, Result
 
+from verict.cli import tamper as command
 from verict.cli.main import app
 from verict.ct.discover import find_series
 from verict.ct.read import read_series
@@ -95,7 +96,7 @@ def test_only_the_box_changes_and_the_record_says_all(tmp_path: Path, chest: Pat
     assert record["source"]["is_marked_as_forged"] is False
     assert [f["sha256"] for f in record["files"]] == list(digest(tmp_path / "out").values())
     assert record["provenance"]["options"]["seed"] == 5
-    for word in (f"z {place[0]}, y {place[1]}, x {place[2]}", "24 slices written, all marked", "out.json"):
+    for word in (f"z {place[0]}, y {place[1]}, x {place[2]}", "24 slices written, all marked", "out.json\n"):
         assert word in done.stdout
 
 
@@ -409,11 +410,17 @@ def test_nothing_half_written_stays(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_methods_lists_every_name_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    for registry, kept in ((families._FAMILIES, "block"), (touch_ups._TOUCH_UPS, "as-it-is")):
-        for name in [n for n in registry if n != kept]:
-            monkeypatch.delitem(registry, name)
+def test_methods_lists_every_name_with_what_it_can_do() -> None:
     done = run("methods")
     assert done.exit_code == 0, done.output
-    for word in ("--method", "block", "inject, remove", "a block of one value", "--touchup", "leaves the paint as it"):
-        assert word in done.stdout
+    listed = {line.split()[0] for line in done.stdout.splitlines() if line.strip()}
+    assert {*families.names(), *touch_ups.names(), "--method", "--touchup"} <= listed
+    assert "a block of one value" in done.stdout
+    (row,) = [line for line in done.stdout.splitlines() if line.split()[:1] == ["only-injects"]]
+    assert "inject" in row
+    assert "remove" not in row
+
+
+def test_the_usual_method_and_touch_up_exist() -> None:
+    assert command.USUAL_METHOD in families.names()
+    assert command.USUAL_TOUCH_UP in touch_ups.names()

@@ -93,7 +93,7 @@ class _Options:
         """Where the record goes."""
         if self.json is not None:
             return self.json
-        out = self.out.absolute()
+        out = self.out if self.out.name else self.out.absolute()
         return out.with_name(f"{out.name}.json")
 
     def as_record(self) -> dict[str, object]:
