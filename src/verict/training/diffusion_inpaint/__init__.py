@@ -1,0 +1,1 @@
+"""Fits the inpainting diffusion model that `verict.tamper.families.diffusion` runs."""
