@@ -8,11 +8,13 @@ injections apart, so that parts differ in what was forged and in nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from verict.evaluation.case import PAINTED, PlaceKind
 from verict.evaluation.figures import (
+    Comparison,
     Scores,
     areas,
     compare_kinds,
@@ -35,7 +37,7 @@ _KINDS = {"fb": PlaceKind.FB, "fm": PlaceKind.FM}
 def forgery_strata(table: PlaceTable, *, seed: int) -> tuple[Stratum, ...]:
     """One entry for each method, each touch-up and each pair of them; none where nobody knows how places were forged.
 
-    ``auc``: removals against parenchyma, injections against their matches and against all bright places;
+    ``auc``: removals against parenchyma, injections against their matches, however few, and against all bright places;
     ``sensitivity_at_fpr_by_kind`` at 1 %; ``frozen``; and ``content_only`` with what brightness alone reaches.
 
     Parameters
@@ -79,8 +81,11 @@ def _find_limits(table: PlaceTable) -> dict[tuple[str, Scores], tuple[float, int
 
 def _measure_part(part: PlaceTable, limits: dict[tuple[str, Scores], tuple[float, int]], seed: int) -> Tree:
     matching = match_places(part)
-    comparisons = {key: value for key, value in compare_kinds(part, matching).items()
-                   if any(key in keys for keys in COMPARED.values())}
+    comparisons = {
+        key: _told_however_few(value)
+        for key, value in compare_kinds(part, matching).items()
+        if any(key in keys for keys in COMPARED.values())
+    }
     frozen = frozen_figures(part, matching, seed=seed)
 
     def found(scores: Scores) -> Tree:
@@ -95,6 +100,14 @@ def _measure_part(part: PlaceTable, limits: dict[tuple[str, Scores], tuple[float
             "sensitivity_at_fpr_by_kind": found(content_only),
         },
     }
+
+
+def _told_however_few(comparison: Comparison) -> Comparison:
+    """Matched sites are compared even where they are too few for a figure of all: parts are small, n stands beside."""
+    matching = comparison.matching
+    if matching is None or not matching.matched.any():
+        return comparison
+    return replace(comparison, reason="", weights=matching.weights())
 
 
 def _found(

@@ -189,3 +189,13 @@ def test_a_source_is_read_whole(chest):
     volume, lungs = read_source(only_source(chest))
     assert volume.hu.shape == (SLICES, SIDE, SIDE)
     assert lungs.any_found
+
+
+def test_short_stretches_beside_a_long_one_are_passed_over(tmp_path):
+    """A lone thin slice after a gap holds no place, and is no reason to refuse the rest."""
+    folder = make_chest(tmp_path / "p", seed=6)
+    (folder / "027.dcm").unlink()
+    survey = survey_source(only_source(folder), 7, lambda _: 0)
+    assert survey.shape[0] == SLICES - 1
+    assert survey.plain
+    assert all(spot.voxel[0] < SLICES - 2 for spot in (*survey.plain, *survey.healthy, *survey.nodules))

@@ -33,12 +33,12 @@ from verict.tamper.sites import (
     find_removal_sites,
     place_documented,
 )
-from verict.tamper.target import aim
+from verict.tamper.target import aim, check_slices
 
 NODULES_FILE, LABELS_FILE, PHANTOM_FILE = "nodules.csv", "labels.csv", "phantom.json"
 INJECTION_SITES, INJECTION_APART_MM = 24, 24.0  # noted of each source, and how far apart: half a touched-up cube
 HEALTHY_DEPTHS_MM = (6.0, 10.0, 15.0, 20.0, 27.0, 35.0)  # wanted of untouched places; published removals lie so deep
-HEALTHY_EACH, HEALTHY_APART_MM = 4, 16.0  # places noted of each depth, and how far apart
+HEALTHY_EACH, HEALTHY_APART_MM = 2, 16.0  # places noted of each depth, and how far apart
 DONORS_OF_A_KIND = 3  # cut out of each source
 _ALONE = nullcontext()
 PLACE_WORDS = {True: "label", False: "found"}
@@ -217,6 +217,7 @@ def survey_source(
         If it, or the table of its nodules, cannot be used, with the reason.
     """
     volume, lungs = read_source(source, disk)
+    lungs = _leave_out_short_runs(volume, lungs)
     rng = np.random.default_rng([seed, int(volume.input_sha256[:8], 16)])
     nodules = _find_nodules(source, volume, lungs)
     plain = _find_plain(volume, lungs, nodules, rng)
@@ -245,6 +246,27 @@ def survey_source(
             ),
         },
     )
+
+
+def _leave_out_short_runs(volume: CTVolume, lungs: LungRegion) -> LungRegion:
+    """The lungs of stretches without a gap that hold a cuboid: elsewhere no place need be looked for.
+
+    Raises
+    ------
+    InputError
+        Why the longest stretch is too short, if all are.
+    """
+    found, refusal = np.zeros_like(lungs.found), None
+    for run in sorted(volume.runs, key=lambda r: r.start - r.stop):
+        try:
+            check_slices(volume, (run.start + run.stop) // 2)
+        except InputError as error:
+            refusal = refusal or error
+        else:
+            found[run] = lungs.found[run]
+    if refusal is not None and not found.any():
+        raise refusal
+    return replace(lungs, found=found)
 
 
 def _read_nodules(folder: Path) -> tuple[Nodule, ...]:
