@@ -24,8 +24,8 @@ from verict.tamper import families, single, touch_ups
 from verict.tamper.forgery import Forgery
 from verict.tamper.mark import MARK, is_marked
 
-SLICES, SIDE, SPACING = 24, 128, (2.5, 2.5, 2.5)
-IN_LUNG, NODULE = (12, 64, 37), (11, 60, 90)  # the lungs' middles lie at column 38 and 89
+SLICES, SIDE, SPACING = 16, 96, (3.5, 3.3, 3.3)
+IN_LUNG, NODULE = (8, 48, 28), (7, 45, 67)  # the lungs' middles lie at column 28 and 67
 BLOCK = ["--method", "block", "--touchup", "as-it-is"]
 
 
@@ -33,7 +33,7 @@ def make_chest(folder: Path, **attributes: object) -> Path:
     """A small chest with a nodule of 20 mm."""
     hu = make_body_hu(SLICES, SIDE, SIDE, seed=3)
     z, y, x = np.ogrid[:SLICES, :SIDE, :SIDE]
-    hu[sum((a - c) ** 2 for a, c in zip((z, y, x), NODULE, strict=True)) < 4**2] = 30
+    hu[sum((a - c) ** 2 for a, c in zip((z, y, x), NODULE, strict=True)) < 3**2] = 30
     make_series(folder, hu=hu, spacing_mm=SPACING, **{"patient_id": "GEHEIM", "PatientName": "Muster^M", **attributes})
     return folder
 
@@ -87,7 +87,7 @@ def test_only_the_box_changes_and_the_record_says_all(tmp_path: Path, chest: Pat
     assert forgery["paint"]["value_hu"] == (40 if kind == "inject" else -850)
     box = tuple(slice(a, b + 1) for a, b in forgery["box"])
     changed = source.hu != forged.hu
-    assert changed[box].sum() == changed.sum() == record["change"]["changed_voxels"] > 300
+    assert changed[box].sum() == changed.sum() == record["change"]["changed_voxels"] > 250
     assert record["change"]["footprint_voxels"] == 343
     np.testing.assert_allclose(record["site"]["centre_mm_lps"], source.to_patient_mm(*place), atol=1e-3)
     assert record["site"]["chosen_by_verict"] is False
@@ -96,7 +96,7 @@ def test_only_the_box_changes_and_the_record_says_all(tmp_path: Path, chest: Pat
     assert record["source"]["is_marked_as_forged"] is False
     assert [f["sha256"] for f in record["files"]] == list(digest(tmp_path / "out").values())
     assert record["provenance"]["options"]["seed"] == 5
-    for word in (f"z {place[0]}, y {place[1]}, x {place[2]}", "24 slices written, all marked", "out.json\n"):
+    for word in (f"z {place[0]}, y {place[1]}, x {place[2]}", "16 slices written, all marked", "out.json\n"):
         assert word in done.stdout
 
 
@@ -111,7 +111,7 @@ def test_every_file_is_marked_and_names_stay_out_of_the_record(tmp_path: Path, c
 def test_the_diameter_of_a_removed_nodule_is_measured_or_taken_as_given(tmp_path: Path, chest: Path) -> None:
     assert run("remove", chest, tmp_path / "out", "--at", at(NODULE), *BLOCK).exit_code == 0
     record = read_record(tmp_path)
-    assert record["forgery"]["diameter_mm"] == pytest.approx(20, abs=2)
+    assert record["forgery"]["diameter_mm"] == pytest.approx(20, abs=3.3)  # a voxel
     assert "measured" in record["site"]["how"]
     assert run("remove", chest, tmp_path / "b", "--at", at(NODULE), "--diameter", 17, *BLOCK).exit_code == 0
     assert read_record(tmp_path, "b")["forgery"]["diameter_mm"] == 17
@@ -215,11 +215,11 @@ def _check_refusal(done: Result, code: int, words: tuple[str, ...]) -> None:
 
 
 BAD_PLACES = [
-    ((12, 10, 64), ("outside the lung", "found z, y, x = 12, 10, 64", "expected a voxel of the lung region")),
-    ((12, 64, 64), ("outside the lung",)),
-    ((24, 64, 37), ("outside the volume", "expected slices 0 to 23")),
-    ((12, 128, 37), ("outside the volume", "expected rows 0 to 127")),
-    ((12, 64, -1), ("outside the volume", "expected columns 0 to 127")),
+    ((8, 8, 48), ("outside the lung", "found z, y, x = 8, 8, 48", "expected a voxel of the lung region")),
+    ((8, 48, 48), ("outside the lung",)),
+    ((16, 48, 28), ("outside the volume", "expected slices 0 to 15")),
+    ((8, 96, 28), ("outside the volume", "expected rows 0 to 95")),
+    ((8, 48, -1), ("outside the volume", "expected columns 0 to 95")),
 ]
 
 
@@ -237,8 +237,8 @@ def test_a_bad_place_is_refused(tmp_path: Path, chest: Path, kind: str, place: t
 @pytest.mark.parametrize(
     ("point_mm", "words"),
     [
-        ((-500.0, 70.0, -5.0), ("outside the volume", "z -200 to -142.5 mm")),
-        ((-170.0, 70.0, 900.0), ("outside the volume", "x -100 to 217.5")),
+        ((-500.0, 70.0, -5.0), ("outside the volume", "z -200 to -147.5 mm")),
+        ((-170.0, 70.0, 900.0), ("outside the volume", "x -100 to 213.5")),
     ],
 )
 def test_a_point_outside_the_file_set_is_refused(
@@ -303,14 +303,14 @@ def _lose_lung(folder: Path) -> None:
 
 
 BAD_SERIES = {
-    "a gap within the cuboid": (_remove(10), ("slices are missing within the cuboid", "before a gap", "15.5 mm")),
-    "a gap at the target": (_remove(13), ("slices are missing within the cuboid",)),
-    "too few slices for the cuboid": (_keep(9, 14), ("too few slices for the cuboid", "expected at least 15.5")),
-    "a single slice": (_keep(13, 13), ("no neighbours", "a single slice", "choose a whole series")),
+    "a gap within the cuboid": (_remove(7), ("slices are missing within the cuboid", "before a gap", "15.5 mm")),
+    "a gap at the target": (_remove(9), ("slices are missing within the cuboid",)),
+    "too few slices for the cuboid": (_keep(7, 10), ("too few slices for the cuboid", "expected at least 15.5")),
+    "a single slice": (_keep(9, 9), ("no neighbours", "a single slice", "choose a whole series")),
     "pixels cut off": (_truncate, ("1 file of the series cannot be read", "007.dcm", "copy or export it again")),
     "a header cut off": (_truncate_header, ("1 file of the series cannot be read", "007.dcm")),
-    "two series in two folders": (_add_series, ("2 CT series here", "other (24 files)", "name the folder")),
-    "two series in one folder": (_mix_series, ("2 CT series here", "1.2.3.4 (24 files)", "a folder of its own")),
+    "two series in two folders": (_add_series, ("2 CT series here", "other (16 files)", "name the folder")),
+    "two series in one folder": (_mix_series, ("2 CT series here", "1.2.3.4 (16 files)", "a folder of its own")),
     "multi-frame": (_become_multi_frame, ("multi-frame files cannot be copied", "NumberOfFrames", "one file a slice")),
     "no CT": (_become_a_report, ("no CT series here", "name the folder that holds the slices")),
     "nothing": (_empty, ("nothing to examine", "name a folder with DICOM files")),
@@ -318,19 +318,18 @@ BAD_SERIES = {
 }
 
 
-@pytest.mark.parametrize("kind", ["inject", "remove"])
 @pytest.mark.parametrize("name", BAD_SERIES)
-def test_a_bad_series_is_refused(tmp_path: Path, kind: str, name: str) -> None:
+def test_a_bad_series_is_refused(tmp_path: Path, name: str) -> None:
     change, words = BAD_SERIES[name]
     folder = make_chest(tmp_path / "chest")
     change(folder)
     before = digest(folder)
-    place = (12, 64, 37)
+    place = IN_LUNG
     if name in ("a single slice", "too few slices for the cuboid"):
-        place = (0 if name == "a single slice" else 3, 64, 37)
+        place = (0 if name == "a single slice" else 2, *IN_LUNG[1:])
     if name == "no lung":
-        place = (12, 32, 32)
-    done = run(kind, folder, tmp_path / "out", "--at", at(place), *BLOCK)
+        place = (8, 32, 32)
+    done = run("inject", folder, tmp_path / "out", "--at", at(place), *BLOCK)
     _check_refusal(done, 1, words)
     assert digest(folder) == before
     assert [p.name for p in tmp_path.iterdir()] == ["chest"]

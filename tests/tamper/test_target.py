@@ -71,7 +71,7 @@ def test_a_mass_on_the_pleura_is_removed_from_but_not_injected_into() -> None:
     volume, lungs = replace(volume, hu=hu), LungRegion(mask, lungs.found)
     middle = (40, 40, 74)
     assert not mask[middle]
-    assert look_around(volume, lungs, middle).is_lung
+    assert look_around(volume, lungs, middle).lung_share > 0.44
     assert aim(volume, lungs, middle, ForgeryKind.REMOVE).centre == middle
     with pytest.raises(InputError, match="outside the lung"):
         aim(volume, lungs, middle, ForgeryKind.INJECT)
@@ -86,6 +86,11 @@ def test_surroundings_are_measured_as_their_text_says() -> None:
         assert around.lung_share == pytest.approx(0.16, abs=0.03)
         assert not around.is_lung
     hu = np.full(volume.hu.shape, LUNG, np.int16)
+    hu[:, :, 50:79] = TISSUE  # a slab of 29 mm between two lungs
+    around = look_around(replace(volume, hu=hu), LungRegion(np.ones(hu.shape, bool), lungs.found), (40, 40, 64))
+    assert around.lung_share == pytest.approx(0.31, abs=0.03)
+    assert not around.is_lung
+    hu[:] = LUNG
     hu[(z - 40) ** 2 + (y - 40) ** 2 + (x - 60) ** 2 < 15**2] = TISSUE
     around = look_around(replace(volume, hu=hu), LungRegion(np.ones(hu.shape, bool), lungs.found), (40, 40, 60))
     assert around.distance_mm == pytest.approx(15, abs=1)

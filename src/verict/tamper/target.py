@@ -17,7 +17,7 @@ from verict.errors import GeometryError, InputError, UsageError
 from verict.tamper.forgery import Donor, ForgeryKind, Target
 
 SURROUND_LEAST_MM = 8.0  # radius at least of the ball in which lung is looked for around a mass
-SURROUND_SHARE = 0.3  # of that ball must be lung: around a mass on the pleura 0.4, within a flat chest wall 0.16
+SURROUND_SHARE = 0.36  # of that ball must be lung: mass on the pleura 0.44, slab between lungs 0.31, flat wall 0.16
 FARTHEST_MM = 25.0  # from lung to the middle of a mass: half of 5 cm, the largest hole `verict.ct.lungs` fills
 NODULE_MM = (1.0, 60.0)  # diameters that make sense: what a CT resolves, what fits a lung
 
@@ -214,7 +214,8 @@ def look_around(volume: CTVolume, lungs: LungRegion, centre_zyx: Sequence[int]) 
 
     Lung is what lies in the region and, smoothed by 1 mm in plane, below -600 HU. In the middle of a mass of radius r
     that lung surrounds, the distance is r and 7/8 of the ball of radius 2 r are lung; in the middle of half a ball on
-    a flat pleura about 0.4; within a flat wall a share of 0.16, whatever its distance from lung.
+    a flat pleura 0.44 and more; in the middle of a slab with lung on either side, as the mediastinum is, 0.31; within a
+    flat wall 0.16, whatever its distance from lung.
     """
     z, y, x = (int(c) for c in centre_zyx)
     run, _, _ = room_around(volume, z)
