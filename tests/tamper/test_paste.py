@@ -8,7 +8,7 @@ from tamper.lung_scene import aim_at, make_lung
 
 from verict.errors import InputError
 from verict.tamper.forgery import ForgeryKind
-from verict.tamper.paste import Outline, crop_paint, fit_level, fit_to_rim, keep_brighter, leave_wall, soften
+from verict.tamper.paste import Outline, crop_paint, fit_level, fit_to_rim, keep_brighter, leave_wall, seam_cost, soften
 from verict.tamper.vicinity import cut_vicinity
 
 MIDDLE = (30.0, 44.0, 60.0)
@@ -82,3 +82,15 @@ def test_paint_is_cut_to_what_was_painted(vicinity) -> None:
     assert (paint.hu[paint.weight == 0] < -600).all()
     with pytest.raises(InputError, match="nothing is left"):
         crop_paint(vicinity, vicinity.hu, 0 * weight, {})
+
+
+def test_what_suits_a_place_costs_less_than_steps_vessels_and_airways(vicinity) -> None:
+    weight = soften(vicinity.distance_mm < 8, vicinity, Outline(), np.random.default_rng(1))
+    same = seam_cost(vicinity.hu, vicinity, weight)
+    assert same < 1
+    assert seam_cost(vicinity.hu + 50, vicinity, weight) == pytest.approx(50, abs=2)
+    strange = {}
+    for value in (40, -1000):
+        patch = np.where(vicinity.distance_mm < 4, value, vicinity.hu)
+        strange[value] = seam_cost(patch, vicinity, weight)
+    assert min(strange.values()) > 30

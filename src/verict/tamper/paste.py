@@ -15,6 +15,7 @@ from verict.tamper.vicinity import AIR_BELOW_HU, LARGEST_NODULE_MM, Vicinity, gr
 SOLID_HU = 0.0  # from here on tissue is no longer partly lung: fitting the lung's level leaves it alone
 LEVEL_LEAST_VOXELS = 30  # of lung at the rim of a paste, to take its level from
 DARKER_HU = (60.0, 150.0)  # beyond noise, a voxel may become darker, and over how much more it comes to be kept
+STRANGE_HU = (90.0, 450.0)  # so much darker, or brighter, than lung: airways, large vessels and walls
 LOWEST_HU = -1024.0
 LEAST_WEIGHT = 0.005  # less changes HU by no more than the noise of its rounding
 
@@ -125,6 +126,20 @@ def keep_brighter(weight: np.ndarray, patch: np.ndarray, vicinity: Vicinity) -> 
     keep = ndimage.grey_dilation(keep, [2 * round(1.0 / s) + 1 for s in vicinity.spacing_mm])  # its flanks, too
     kept: np.ndarray = weight * (1 - ndimage.gaussian_filter(keep, [0.5 / s for s in vicinity.spacing_mm]))
     return kept
+
+
+def seam_cost(patch: np.ndarray, vicinity: Vicinity, weight: np.ndarray) -> float:
+    """How badly lung fits over a nodule, HU: the step at its rim, and what in it is a large vessel or airway.
+
+    Root mean square of the step, smoothed by 1 mm; a share of 3 % that is bright, or as much darker than lung as gas
+    is, counts like a step of 40 HU.
+    """
+    blur = [1.0 / s for s in vicinity.spacing_mm]
+    smooth, here = (ndimage.gaussian_filter(hu, blur, mode="nearest") for hu in (patch, vicinity.hu))
+    rim, inside = (weight > 0.02) & (weight < 0.98), smooth[weight > 0.5]
+    strange = (inside > vicinity.lung_hu + STRANGE_HU[1]) | (inside < vicinity.lung_hu - STRANGE_HU[0])
+    step = float(np.sqrt(np.mean((smooth - here)[rim] ** 2))) if rim.any() else 0.0
+    return step + 40 * float(strange.mean()) / 0.03
 
 
 def reach_for_removal(diameter_mm: float | None, outline: Outline) -> float:

@@ -96,7 +96,7 @@ def test_what_a_family_cannot_do_is_refused(name: str, kind: ForgeryKind, target
         forge(targets[kind], create(name), AsItIs(), seed=0)
 
 
-@pytest.mark.parametrize("spacing_mm", [(5.0, 0.9, 0.9), (1.0, 0.6, 0.6), (2.0, 0.7, 0.8)])
+@pytest.mark.parametrize("spacing_mm", [(5.0, 0.9, 0.9), (2.0, 0.7, 0.8)])
 @each_case
 def test_any_grid_will_do(name: str, kind: ForgeryKind, spacing_mm: tuple, targets: dict) -> None:
     scan = make_lung(spacing_mm, nodules=[(THERE, 11.0), *([(HERE, 13.0)] if kind is REMOVE else [])])

@@ -21,7 +21,7 @@ from scipy import ndimage
 from verict.errors import InputError
 from verict.tamper.cubes import Cube, cube_around
 from verict.tamper.forgery import ForgeryKind, Paint, Target
-from verict.tamper.lung_map import BRIGHT_HU, BRIGHT_WORTH, LEVEL_WORTH_HU, LungMap, is_apart, map_lung
+from verict.tamper.lung_map import BRIGHT_HU, LungMap, is_apart, map_lung
 from verict.tamper.paste import (
     Outline,
     crop_paint,
@@ -30,6 +30,7 @@ from verict.tamper.paste import (
     keep_brighter,
     leave_wall,
     reach_for_removal,
+    seam_cost,
     soften,
 )
 from verict.tamper.vicinity import Vicinity, compactness, cut_vicinity, diameter_of, extent_of, find_nodule
@@ -107,7 +108,7 @@ class CopyMove:
             copies.append(_copy(target, source, sides, turn, vicinity))
         if not copies:
             raise _no_source("healthy lung as large as the place", target)
-        costs = [_seam_cost(copy.patch, vicinity, weight) for copy in copies]
+        costs = [seam_cost(copy.patch, vicinity, weight) for copy in copies]
         covered: dict[str, object] = {"covered": how, "covered_diameter_mm": _diameter(mask, target)}
         return vicinity, weight, copies[int(np.argmin(costs))], covered
 
@@ -232,14 +233,6 @@ def _sides_of(mask: np.ndarray, vicinity: Vicinity, margin_mm: float = 0.0) -> t
              zip(vicinity.cube.offsets, np.nonzero(mask), vicinity.spacing_mm, strict=True)]
     wide = 2 * max(reach[1:]) + 1
     return 2 * reach[0] + 1, wide, wide
-
-
-def _seam_cost(patch: np.ndarray, vicinity: Vicinity, weight: np.ndarray) -> float:
-    """How badly a patch fits: root mean square of the step at its rim, HU, and what is bright in it."""
-    rim = (weight > 0.02) & (weight < 0.98)
-    step = ndimage.gaussian_filter(patch - vicinity.hu, [1.0 / s for s in vicinity.spacing_mm], mode="nearest")
-    bright = float((patch[weight > 0.5] > BRIGHT_HU).mean())
-    return float(np.sqrt(np.mean(step[rim] ** 2))) + LEVEL_WORTH_HU * bright / BRIGHT_WORTH
 
 
 def _diameter(mask: np.ndarray, target: Target) -> float:

@@ -15,6 +15,7 @@ voxel or two into the patch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -33,6 +34,7 @@ from verict.tamper.paste import (
     keep_brighter,
     leave_wall,
     reach_for_removal,
+    seam_cost,
     soften,
 )
 from verict.tamper.vicinity import (
@@ -50,7 +52,7 @@ from verict.tamper.vicinity import (
 SCALE = (0.6, 1.6)  # of a donated nodule, so that it gets the wanted diameter as far as its texture bears it
 SUBSLICE_MM = 1.0  # the donor's own grid: a thicker slice is the mean of so many of its planes
 COVERED_SHARE = 0.05  # of a thick slice's voxel: from here on it counts as a part of the nodule
-GRAIN_REACH_MM = 25.0  # around the target, in which the scan's grain is measured
+TRIES = 8  # parts of donated lung that are tried on
 GRAIN_SHARE = 0.7  # of the best donor's grain makes as good a donor
 NODULE_REACH = 0.6  # of its diameter: what is farther from the middle of a donated nodule and thick is wall
 WALL_MM = 3  # how thick, at least, from surface to middle: vessels are thinner
@@ -70,6 +72,17 @@ class Pose:
     shift_mm: tuple[float, float, float]
 
 
+@dataclass(frozen=True, eq=False)
+class Laid:
+    """A donor in its pose over the target, and how far each voxel there will be its tissue."""
+
+    donor: Donor
+    pose: Pose
+    vicinity: Vicinity
+    weight: np.ndarray
+    details: Mapping[str, object]
+
+
 class Splice:
     """A real nodule, or healthy lung, of another scan, pasted with a soft irregular mask."""
 
@@ -86,14 +99,11 @@ class Splice:
         InputError
             If no donor fits, or the place is in the wall or holds hardly any lung.
         """
-        donor = choose_donor(target, rng)
+        donors = fitting_donors(target)
         lay = _lay_nodule if target.kind is ForgeryKind.INJECT else _lay_lung
-        vicinity, mask, pose, details = lay(target, donor, self.outline, rng)
-        weight = soften(mask, vicinity, self.outline, rng)
-        if target.kind is ForgeryKind.INJECT:
-            depth_mm = _sample(_as_vicinity(donor).depth_mm, vicinity, pose, order=1)
-            weight = leave_wall(weight, depth_mm, self.outline)
-        patch, grain = _match_grain(_sample(donor.hu, vicinity, pose), vicinity, target.kind)
+        laid = lay(target, donors, self.outline, rng)
+        donor, vicinity, weight = laid.donor, laid.vicinity, laid.weight
+        patch, grain = _match_grain(_sample(donor.hu, vicinity, laid.pose), vicinity, target.kind)
         patch, levels = fit_to_rim(patch, vicinity, weight)
         if target.kind is ForgeryKind.INJECT:
             weight = keep_brighter(weight, patch, vicinity)
@@ -101,8 +111,8 @@ class Splice:
         details = {
             "donor": donor.source,
             "donor_diameter_mm": donor.diameter_mm,
-            **details,
-            **asdict(pose),
+            **laid.details,
+            **asdict(laid.pose),
             **grain,
             **levels,
             **describe_place(vicinity, self.outline),
@@ -133,42 +143,46 @@ class PoissonSplice(Splice):
         return vicinity.hu + weight * (patch + field - vicinity.hu), weight
 
 
-def choose_donor(target: Target, rng: np.random.Generator) -> Donor:
-    """One at random of those that suit the place.
-
-    Of nodules those that can be scaled to the wanted diameter. Of healthy lung what is about as grainy as this scan's
-    or more so: too much grain can be smoothed away, what a smooth scan lacks cannot be put back. Where none suits,
-    one of them all.
+def fitting_donors(target: Target) -> list[Donor]:
+    """The donors of the right kind.
 
     Raises
     ------
     InputError
-        If there is none of that kind.
+        If there is none.
     """
     fitting = [d for d in target.donors if d.kind is target.kind]
     if not fitting:
         wanted = "a nodule" if target.kind is ForgeryKind.INJECT else "healthy lung"
         raise InputError("there is nothing to splice in", found=f"no donor that is {wanted}",
                          expected=f"{wanted} of another scan", next_step="name another scan, or take copy-move")
-    if target.kind is ForgeryKind.INJECT:
-        scales = [(target.diameter_mm or d.diameter_mm) / d.diameter_mm for d in fitting]
-        suited = [d for d, scale in zip(fitting, scales, strict=True) if SCALE[0] <= scale <= SCALE[1]] or fitting
-        return suited[int(rng.integers(len(suited)))]
-    around = cut_vicinity(target, GRAIN_REACH_MM)
-    grain_hu = grain_of(around.hu, around.spacing_mm)
-    shares = np.array([min(1.0, grain_of(d.hu, (1.0, 1.0, 1.0)) / max(grain_hu, 1.0)) for d in fitting])
-    enough = np.flatnonzero(shares >= GRAIN_SHARE * shares.max())
-    return fitting[int(rng.choice(enough))]
+    return fitting
 
 
-def _draw_turn(rng: np.random.Generator) -> tuple[float, bool, bool]:
-    return round(float(rng.uniform(0, 360)), 1), bool(rng.integers(2)), bool(rng.integers(2))
+def of_fitting_size(donors: list[Donor], wanted_mm: float | None) -> list[Donor]:
+    """The nodules that can be scaled to a diameter; all where none can."""
+    scales = [(wanted_mm or d.diameter_mm) / d.diameter_mm for d in donors]
+    return [d for d, scale in zip(donors, scales, strict=True) if SCALE[0] <= scale <= SCALE[1]] or donors
 
 
-def _lay_nodule(
-    target: Target, donor: Donor, outline: Outline, rng: np.random.Generator
-) -> tuple[Vicinity, np.ndarray, Pose, dict[str, object]]:
-    """Find the nodule of the donor and lay it over the target."""
+def of_fitting_grain(donors: list[Donor], vicinity: Vicinity) -> list[Donor]:
+    """The lung that is about as grainy as the scan's or more so; the grainiest where none is.
+
+    Too much grain can be smoothed away, what a smooth scan lacks cannot be put back.
+    """
+    wanted_hu = max(grain_of(vicinity.hu, vicinity.spacing_mm), 1.0)
+    shares = np.array([min(1.0, grain_of(d.hu, (1.0, 1.0, 1.0)) / wanted_hu) for d in donors])
+    return [donors[i] for i in np.flatnonzero(shares >= GRAIN_SHARE * shares.max())]
+
+
+def _draw_pose(rng: np.random.Generator, scale: float, shift_mm: tuple[float, float, float]) -> Pose:
+    return Pose(round(float(rng.uniform(0, 360)), 1), bool(rng.integers(2)), bool(rng.integers(2)), scale, shift_mm)
+
+
+def _lay_nodule(target: Target, donors: list[Donor], outline: Outline, rng: np.random.Generator) -> Laid:
+    """Find the nodule of a donor and lay it over the target, turned at random."""
+    suited = of_fitting_size(donors, target.diameter_mm)
+    donor = suited[int(rng.integers(len(suited)))]
     whole = _as_vicinity(donor)
     nodule = find_nodule(whole, donor.diameter_mm)
     if nodule is None:
@@ -178,32 +192,45 @@ def _lay_nodule(
     measured_mm = diameter_of(nodule, whole.spacing_mm)
     wanted_mm = target.diameter_mm or measured_mm
     scale = float(np.clip(wanted_mm / measured_mm, *SCALE))
-    turn_deg, flip_z, flip_x = _draw_turn(rng)
     middle = ndimage.center_of_mass(nodule)
-    shift = tuple(float(m - (n - 1) / 2) for m, n in zip(middle, nodule.shape, strict=True))
-    pose = Pose(turn_deg, flip_z, flip_x, round(scale, 4), (shift[0], shift[1], shift[2]))
-    farthest_mm = float(np.sqrt(sum((i - m) ** 2 for i, m in zip(np.nonzero(nodule), middle, strict=True))).max())
+    z, y, x = (float(m - (n - 1) / 2) for m, n in zip(middle, nodule.shape, strict=True))
+    pose = _draw_pose(rng, round(scale, 4), (z, y, x))
+    farthest_mm = float(np.linalg.norm(np.argwhere(nodule) - middle, axis=1).max())
     vicinity = cut_vicinity(target, farthest_mm * scale + outline.reach_mm + 2)
     mask = _sample(nodule.astype(np.float32), vicinity, pose, order=1) > COVERED_SHARE
-    return vicinity, mask, pose, {"diameter_mm": round(measured_mm * scale, 2), "wanted_diameter_mm": wanted_mm}
+    weight = soften(mask, vicinity, outline, rng)
+    weight = leave_wall(weight, _sample(whole.depth_mm, vicinity, pose, order=1), outline)
+    details = {"diameter_mm": round(measured_mm * scale, 2), "wanted_diameter_mm": round(wanted_mm, 2)}
+    return Laid(donor, pose, vicinity, weight, details)
 
 
-def _lay_lung(
-    target: Target, donor: Donor, outline: Outline, rng: np.random.Generator
-) -> tuple[Vicinity, np.ndarray, Pose, dict[str, object]]:
-    """Find what is to be covered and lay a random part of the donated lung over it."""
+def _lay_lung(target: Target, donors: list[Donor], outline: Outline, rng: np.random.Generator) -> Laid:
+    """Find what is to be covered and lay over it what suits best of some parts of the donated lung."""
     vicinity = cut_vicinity(target, reach_for_removal(target.diameter_mm, outline))
     mask, how = extent_of(vicinity, target.diameter_mm)
-    covered_mm = float(vicinity.distance_mm[mask].max()) + outline.reach_mm
-    has_mm = (len(donor.hu) - 1) / 2
-    if covered_mm > has_mm:
-        raise InputError("the donated lung is too small for this nodule", file=donor.source,
-                         found=f"{has_mm:.3g} mm around its middle", expected=f"{covered_mm:.3g} mm",
+    weight = soften(mask, vicinity, outline, rng)
+    covered_mm = float(vicinity.distance_mm[weight > 0].max())
+    roomy = [d for d in donors if _half_side(d) >= covered_mm]
+    if not roomy:
+        largest = max(donors, key=_half_side)
+        raise InputError("the donated lung is too small for this nodule", file=largest.source,
+                         found=f"{_half_side(largest):.3g} mm around its middle", expected=f"{covered_mm:.3g} mm",
                          next_step="cut a larger donor, or take copy-move")
-    turn_deg, flip_z, flip_x = _draw_turn(rng)
-    z, y, x = (float(s) for s in rng.uniform(-1, 1, 3) * (has_mm - covered_mm) / np.sqrt(3))
-    pose = Pose(turn_deg, flip_z, flip_x, 1.0, (z, y, x))
-    return vicinity, mask, pose, {"covered": how, "covered_diameter_mm": round(diameter_of(mask, target.spacing_mm), 2)}
+    suited = of_fitting_grain(roomy, vicinity)
+    tried = []
+    for _ in range(TRIES):
+        donor = suited[int(rng.integers(len(suited)))]
+        z, y, x = (float(s) for s in rng.uniform(-1, 1, 3) * (_half_side(donor) - covered_mm) / np.sqrt(3))
+        pose = _draw_pose(rng, 1.0, (z, y, x))
+        patch, _ = fit_to_rim(_sample(donor.hu, vicinity, pose, order=1), vicinity, weight)
+        tried.append((seam_cost(patch, vicinity, weight), donor, pose))
+    _, donor, pose = min(tried, key=lambda one: one[0])
+    details = {"covered": how, "covered_diameter_mm": round(diameter_of(mask, target.spacing_mm), 2)}
+    return Laid(donor, pose, vicinity, weight, details)
+
+
+def _half_side(donor: Donor) -> float:
+    return (len(donor.hu) - 1) / 2
 
 
 def _as_vicinity(donor: Donor) -> Vicinity:
