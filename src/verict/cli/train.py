@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from verict.cli import train_forgers
 from verict.errors import VerictError
 
 app = typer.Typer(help="Fit what verict ships; needs the extra verict\\[train].", no_args_is_help=True)
@@ -19,6 +20,10 @@ app = typer.Typer(help="Fit what verict ships; needs the extra verict\\[train]."
 @app.callback()
 def train() -> None:
     """Fit what verict ships, with the extra for training."""
+
+
+app.command("ctgan-inject")(train_forgers.train_ctgan_inject)
+app.command("ctgan-remove")(train_forgers.train_ctgan_remove)
 
 
 @app.command("spectrum")

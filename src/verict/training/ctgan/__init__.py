@@ -1,0 +1,1 @@
+"""Trains the two networks of CT-GAN: one injects, one removes."""
