@@ -17,18 +17,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from verict.tamper.holes import fill_smoothly
+from verict.tamper.holes import fill_smoothly, measure_spread, smooth_in_plane
 
 CLIP_HU = (-1024.0, 300.0)  # all lung and soft tissue; what is brighter is shown to the network as 300 HU
 MIDDLE_HU, UNIT_HU = -750.0, 200.0  # the network's 0 and 1: lung texture has a spread of about 0.4
 NODULE_UNIT_HU = 1000.0  # a nodule of 0 HU in air of -1000 HU is told to the network as 1
 MULTIPLE = 8  # the network halves the voxels' number three times
-CHANNELS = 4  # noisy hole in known tissue; guess; hole; nodule
+CHANNELS = 5  # noisy hole in known tissue; guess; hole; nodule; spread of texture
+LUNG_BELOW_HU = -600.0  # smoothed: where texture is measured
+SPREADS = 0.1, 1.5  # limits of what texture is expected: 20 and 300 HU
 TRAINING_STEPS = 1000  # the noise levels that are learnt
 COSINE_OFFSET = 0.008  # Nichol and Dhariwal, arXiv 2102.09672, eq. 17
 
 Denoiser = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""(1, 4, z, y, x) float32 and (1,) float32 noise level 0 to 999, to the velocity (1, 1, z, y, x)."""
+"""(1, 5, z, y, x) float32 and (1,) float32 noise level 0 to 999, to the velocity (1, 1, z, y, x)."""
 
 
 def to_network(hu: np.ndarray) -> np.ndarray:
@@ -81,15 +83,30 @@ class Scene:
 
 
 def guess(scene: Scene, hole: np.ndarray) -> np.ndarray:
-    """(z, y, x) float32: the hole filled smoothly from its surroundings, with the ball of the wanted nodule in it."""
+    """(z, y, x) float32: the tissue without its texture.
+
+    The hole is filled smoothly from its surroundings, with the ball of the wanted nodule in it.
+    """
     fill = fill_smoothly(scene.known, hole, scene.step_mm)
-    return fill + np.where(hole, scene.ball * (to_network(np.array(scene.nodule_hu)) - fill), 0).astype(np.float32)
+    wanted = fill + scene.ball * (to_network(np.array(scene.nodule_hu)) - fill)
+    return np.where(hole, wanted, smooth_in_plane(fill, scene.step_mm)).astype(np.float32)
 
 
-def to_channels(scene: Scene, hole: np.ndarray, noisy: np.ndarray) -> np.ndarray:
-    """(4, z, y, x) float32: what the network sees; ``hole`` is bool, ``noisy`` is read within it."""
+def expected_spread(scene: Scene) -> np.ndarray:
+    """(z, y, x) float32: the spread of texture around each voxel, which is what the hole is to have, too."""
+    below = float(to_network(np.array(LUNG_BELOW_HU)))
+    texture = measure_spread(scene.known, scene.weight > 0, scene.step_mm, below=below)
+    return np.clip(texture, *SPREADS).astype(np.float32)
+
+
+def to_channels(scene: Scene, hole: np.ndarray, noisy: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """(5, z, y, x) float32: what the network sees.
+
+    ``hole`` is bool, ``noisy`` is read within it, ``spread`` is `expected_spread`.
+    """
     nodule = tell_nodule(scene.ball, scene.nodule_hu)
-    return np.stack([np.where(hole, noisy, scene.known), guess(scene, hole), hole, nodule]).astype(np.float32)
+    shown = np.where(hole, noisy, scene.known)
+    return np.stack([shown, guess(scene, hole), hole, nodule, spread]).astype(np.float32)
 
 
 def sample(
@@ -117,13 +134,14 @@ def sample(
     """
     kept = kept_signal()
     levels = np.linspace(TRAINING_STEPS - 1, 0, steps + 1).round().astype(int)[:-1]
+    spread = expected_spread(scene)
     noisy, before = rng.standard_normal(scene.known.shape, np.float32), scene.weight == 1
     for number, level in enumerate(levels):
         hole = scene.weight > level / TRAINING_STEPS
         joined = hole & ~before
         noise = rng.standard_normal(noisy.shape, np.float32)
         noisy = np.where(joined, np.sqrt(kept[level]) * scene.known + np.sqrt(1 - kept[level]) * noise, noisy)
-        channels = to_channels(scene, hole, noisy)
+        channels = to_channels(scene, hole, noisy, spread)
         velocity = denoise(channels[None], np.array([level], np.float32))[0, 0]
         following = float(kept[levels[number + 1]]) if number + 1 < steps else 1.0
         noisy = _step(noisy, velocity, (float(kept[level]), following), eta, rng)

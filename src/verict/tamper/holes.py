@@ -10,6 +10,7 @@ from scipy import ndimage
 
 LUMP_MM = 7.0  # distance of the bumps of an uneven edge
 NEAR_MM, FAR_MM = 3.0, 10.0  # reach of the smooth fill: fine near the edge of a hole, coarse in its middle
+TEXTURE_MM, SPREAD_REACH_MM = 1.5, 6.0  # texture is finer than that; its spread is that of what lies as near
 SAMPLES_ALONG_Z = 5  # of a slice, where it is thicker than a nodule's edge is sharp
 
 Offsets = Sequence[np.ndarray]
@@ -92,3 +93,30 @@ def fill_smoothly(values: np.ndarray, hole: np.ndarray, step_mm: Sequence[float]
     mean = float(values[~hole].mean()) if not hole.all() else 0.0
     fill = (total + 1e-6 * mean) / (weight + 1e-6)
     return np.where(hole, fill, values).astype(np.float32)
+
+
+def smooth_in_plane(values: np.ndarray, step_mm: Sequence[float]) -> np.ndarray:
+    """The values without their texture: smoothed by 1.5 mm in each slice."""
+    smooth: np.ndarray = ndimage.gaussian_filter(values, [0, TEXTURE_MM / step_mm[1], TEXTURE_MM / step_mm[2]])
+    return smooth
+
+
+def measure_spread(values: np.ndarray, hole: np.ndarray, step_mm: Sequence[float], *, below: float) -> np.ndarray:
+    """Standard deviation of the fine texture around each voxel, and around a hole for those within; float32.
+
+    Texture is what smoothing by 1.5 mm in plane takes away, where the smoothed values there and 1.5 mm around lie below
+    ``below``, so that vessels and walls are none. Nothing within the hole is read. Where there is no such place, all
+    that is known counts.
+    """
+    filled = fill_smoothly(values, hole, step_mm)
+    smooth = smooth_in_plane(filled, step_mm)
+    apart = [1, *(2 * int(np.ceil(TEXTURE_MM / s)) + 1 for s in step_mm[1:])]
+    counts = ~hole & (ndimage.maximum_filter(smooth, apart) < below)
+    if not counts.any():
+        counts = ~hole if not hole.all() else hole
+    variance = np.where(counts, (filled - smooth) ** 2, 0).astype(np.float32)
+    sigma = [SPREAD_REACH_MM / s for s in step_mm]
+    near, weight = (ndimage.gaussian_filter(v, sigma, mode="nearest", truncate=3)
+                    for v in (variance, counts.astype(np.float32)))
+    overall = float(variance.sum() / counts.sum())
+    return np.sqrt((near + 1e-3 * overall) / (weight + 1e-3)).astype(np.float32)

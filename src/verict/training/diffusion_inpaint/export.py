@@ -75,7 +75,9 @@ def _check(network: InpaintingUNet, file: Path) -> float:
     largest = 0.0
     for box in CHECKED_BOXES:
         channels = rng.standard_normal((1, CHANNELS, *box), np.float32)
-        level = np.array([rng.integers(TRAINING_STEPS)], np.float32)
+        channels[:, 2] = channels[:, 2] > 0  # a hole is or is not, and no spread is below 0
+        channels[:, 3:] = abs(channels[:, 3:]) + 0.1
+        level = np.array([rng.integers(50, TRAINING_STEPS)], np.float32)
         with torch.no_grad():
             own = network(torch.from_numpy(channels), torch.from_numpy(level)).numpy()
         other = session.run(None, {"channels": channels, "level": level})[0]

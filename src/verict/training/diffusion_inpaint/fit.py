@@ -14,10 +14,11 @@ import torch
 from monai.networks.schedulers import DDPMScheduler
 
 from verict.errors import ModelError
-from verict.tamper.diffusion import TRAINING_STEPS, Scene, to_channels
-from verict.training.diffusion_inpaint.network import SPREAD, InpaintingUNet, NetworkRecipe, spread_left_open
+from verict.tamper.diffusion import TRAINING_STEPS, Scene, expected_spread, to_channels
+from verict.training.diffusion_inpaint.network import InpaintingUNet, NetworkRecipe, precondition
 
 CHECKPOINT = "checkpoint.pt"
+FINE_LEVELS = 350  # below, noise is finer than 0.6 of the network's units, and texture is decided
 Batches = Callable[[np.random.Generator], list[tuple[np.ndarray, Scene]]]
 """Draws a batch: what stands in each hole, and its scene."""
 
@@ -36,6 +37,8 @@ class FitRecipe:
         Highest rate, reached after so many steps; from there it falls to 0 along a cosine.
     ema
         Decay of the averaged weights, which are the ones that are shipped.
+    fine_share
+        Of the patches that are shown with little noise, where texture is decided; the rest have any.
     save_every
         Steps between checkpoints.
     """
@@ -45,6 +48,7 @@ class FitRecipe:
     learning_rate: float = 1e-3
     warm_up: int = 200
     ema: float = 0.998
+    fine_share: float = 0.4
     save_every: int = 100
     network: NetworkRecipe = field(default_factory=NetworkRecipe)
 
@@ -97,16 +101,21 @@ def _fit_batch(
     rng: np.random.Generator,
 ) -> float:
     clean = torch.from_numpy(np.stack([there for there, _ in batch]))[:, None]
-    level = torch.from_numpy(rng.integers(TRAINING_STEPS, size=len(batch)))
+    highest = np.where(rng.random(len(batch)) < recipe.fine_share, FINE_LEVELS, TRAINING_STEPS)
+    level = torch.from_numpy(rng.integers(highest))
     noise = torch.from_numpy(rng.standard_normal(clean.shape, np.float32))
     noisy = levels.add_noise(clean, noise, level)
     wanted = levels.get_velocity(clean, noise, level)
-    holes = [scene.weight > 0.5 for _, scene in batch]
-    seen = [to_channels(scene, hole, one[0]) for (_, scene), hole, one in zip(batch, holes, noisy.numpy(), strict=True)]
-    velocity = state.network(torch.from_numpy(np.stack(seen)), level.float())
-    inside = torch.from_numpy(np.stack(holes))[:, None].float()
-    open_spread = spread_left_open(state.network.kept[level])[:, None, None, None, None]
-    loss = (((velocity - wanted) * open_spread / SPREAD) ** 2 * inside).sum() / inside.sum()
+    seen, holes = [], []
+    for (_, scene), one in zip(batch, noisy.numpy(), strict=True):
+        holes.append(scene.weight > 0.5)
+        seen.append(to_channels(scene, holes[-1], one[0], expected_spread(scene)))
+    channels = torch.from_numpy(np.stack(seen))
+    velocity = state.network(channels, level.float())
+    inside, spread = torch.from_numpy(np.stack(holes))[:, None].float(), channels[:, 4:]
+    kept = state.network.keep(level)
+    unit = precondition(kept, spread)[1] / (1 - kept).sqrt()  # what is learnt, in the velocity
+    loss = (((velocity - wanted) / unit) ** 2 * inside).sum() / inside.sum()
     state.optimiser.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(state.network.parameters(), 1.0)

@@ -20,7 +20,9 @@ from torch import nn
 from verict.tamper.diffusion import CHANNELS, kept_signal
 
 CELL = 2  # voxels a side
-SPREAD = 0.5  # of what stands in holes around the guess of it, in the network's units: 100 HU
+FINE_SHARE = 0.5  # of the texture's spread that is as fine as noise
+STRUCTURE = 0.4  # spread of vessels and the like around the guess, in the network's units: 80 HU
+LEAST_LOG, LOG_UNIT = -8.0, 60.0  # logarithms of noise over spread, -8 to 9, as numbers from 0 to about 1000
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,9 @@ class NetworkRecipe:
 class InpaintingUNet(nn.Module):
     """Velocity of a noisy hole, from `verict.tamper.diffusion.to_channels` and the noise level.
 
-    What is learnt is by how much, in spreads left open by the noise, the velocity differs from that of white texture
-    of `SPREAD` around the guess (Karras et al., arXiv 2206.00364, table 1, with the guess as the mean).
+    The texture in the hole and around it is shown in units of its own spread, and the noise as a multiple of that
+    spread, so that quiet and noisy scans are one task. What is learnt is by how much the hole differs from the guess
+    with white texture of half that spread, in units of the error which that leaves (`Preconditioning`).
     """
 
     kept: torch.Tensor
@@ -53,6 +56,8 @@ class InpaintingUNet(nn.Module):
 
         self.level = nn.Sequential(nn.Linear(first, wide), nn.SiLU(), nn.Linear(wide, wide))
         self.enter = nn.Conv3d(CHANNELS * CELL**3, first, 3, padding=1)
+        self.gate = nn.Linear(wide, first)
+        self.filter = zero_module(nn.Conv3d(first, CELL**3, 3, padding=1))
         self.down, self.shrink, passed = nn.ModuleList(), nn.ModuleList(), [first]
         for number, channels in enumerate(recipe.channels):
             for _ in range(recipe.blocks):
@@ -80,19 +85,30 @@ class InpaintingUNet(nn.Module):
         )
 
     def forward(self, channels: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
-        """(n, 4, z, y, x) and (n,) noise levels, to (n, 1, z, y, x); every side a multiple of 8."""
-        noisy, guess, hole, nodule = channels.split(1, 1)
-        kept = self.kept[level.long()][:, None, None, None, None]
-        open_spread = spread_left_open(kept)
-        away = (noisy - kept.sqrt() * guess) * hole
-        time = self.level(get_timestep_embedding(level, self.first))
-        learnt = self.walk(torch.cat([away / open_spread, guess, hole, nodule], 1), time)
-        pull = kept.sqrt() * (1 - kept).sqrt() * (1 - SPREAD**2) / open_spread**2
-        return pull * away - (1 - kept).sqrt() * guess - SPREAD / open_spread * learnt
+        """(n, 5, z, y, x) and (n,) noise levels, to (n, 1, z, y, x); every side a multiple of 8."""
+        noisy, guess, hole, nodule, spread = channels.split(1, 1)
+        kept = self.keep(level)
+        signal, noise = kept.sqrt(), (1 - kept).sqrt()
+        away = noisy - torch.where(hole > 0, signal, torch.ones_like(signal)) * guess
+        texture = away / torch.where(hole > 0, (kept * spread**2 + 1 - kept).sqrt(), spread)
+        usual = (spread * hole).sum((1, 2, 3, 4)) / hole.sum((1, 2, 3, 4)).clamp(min=1)
+        multiple = torch.log(noise[:, 0, 0, 0, 0] / (signal[:, 0, 0, 0, 0] * usual.clamp(min=1e-3)))
+        time = self.level(get_timestep_embedding((multiple - LEAST_LOG) * LOG_UNIT, self.first))
+        learnt = self.walk(torch.cat([texture, guess, hole, nodule, spread], 1), time)
+        _, scale = precondition(kept, spread)
+        # the velocity of the clean estimate guess + skip * away + scale * learnt, without its small differences
+        pull = noise * signal * (1 - (FINE_SHARE * spread) ** 2) / (kept * (FINE_SHARE * spread) ** 2 + 1 - kept)
+        return pull * away - noise * guess - scale / noise * learnt
+
+    def keep(self, level: torch.Tensor) -> torch.Tensor:
+        """(n, 1, 1, 1, 1) share of the signal's variance left at (n,) noise levels."""
+        return self.kept[level.long()][:, None, None, None, None]
 
     def walk(self, shown: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
-        """The U-Net itself: (n, 4, z, y, x) and (n, w) embedded noise levels to (n, 1, z, y, x)."""
+        """The U-Net itself: (n, 5, z, y, x) and (n, w) embedded noise levels to (n, 1, z, y, x)."""
         h = self.enter(_to_cells(shown))
+        gate = (1 + self.gate(time))[:, :, None, None, None]
+        filtered = self.filter(h * gate)  # linear, to shape the texture's spectrum
         passed = [h]
         for number, block in enumerate(self.down):
             h = block(h, time)
@@ -106,12 +122,19 @@ class InpaintingUNet(nn.Module):
             h = block(torch.cat([h, passed.pop()], 1), time)
             if (number + 1) % (self.blocks + 1) == 0 and number // (self.blocks + 1) < len(self.enlarge):
                 h = self.enlarge[number // (self.blocks + 1)](h)
-        return _to_voxels(self.leave(h))
+        return _to_voxels(self.leave(h) + filtered)
 
 
-def spread_left_open(kept: torch.Tensor) -> torch.Tensor:
-    """Standard deviation of noisy texture of `SPREAD` at levels that keep so much of the signal's variance."""
-    return (kept * SPREAD**2 + 1 - kept).sqrt()
+def precondition(kept: torch.Tensor, spread: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """How much of a noisy voxel's distance from the guess is believed, and the error which that leaves.
+
+    Karras et al., arXiv 2206.00364, table 1, with the guess as the mean. Half the spread is believed to be texture as
+    fine as noise; what stands in a hole differs from the guess by that spread and by structures.
+    """
+    fine, whole = (FINE_SHARE * spread) ** 2, spread**2 + STRUCTURE**2
+    skip = kept.sqrt() * fine / (kept * fine + 1 - kept)
+    error = (1 - skip * kept.sqrt()) ** 2 * whole + skip**2 * (1 - kept)
+    return skip, error.sqrt()
 
 
 def _to_cells(x: torch.Tensor) -> torch.Tensor:

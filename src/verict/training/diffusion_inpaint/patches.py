@@ -28,6 +28,7 @@ REAL_NODULE_SHARE = 0.1
 HOLE_MM = (6.0, 15.0)  # radius of holes in healthy lung
 CLEAR_MM = 3.0  # between a hole that is learnt as healthy and the nearest nodule
 BRIGHT_HU, BRIGHT_SHARE = -500.0, 0.25  # a hole with more than this share above is no healthy lung
+MORE_HOLES, MORE_HOLE_MM = 3, (4.0, 10.0)  # tried beside the first, where lung is healthy, and their radii
 COARSER = (0.3, 1.6)  # how often a patch is shown coarser than it is, and by how much at most
 SHIFT_HU = 20.0  # standard deviation by which the whole patch is lighter or darker
 PLACES = 30_000  # of each scan that healthy patches are centred on
@@ -153,7 +154,7 @@ def _cut(place: Place, shape: Sequence[int], rng: np.random.Generator) -> tuple[
     corners = [c * s for c, s in zip(centres, step, strict=True)]
     offsets = [c - (h - a + 0.5) * mm for c, h, a, mm in zip(corners, place.hole, start, scan.spacing_mm, strict=True)]
     form = HoleShape(tuple(place.radius_mm * rng.uniform(0.8, 1.2, 3)), float(rng.uniform(0, 0.2)), 0.5)
-    weight = cut_hole(offsets, form, rng)
+    weight = np.maximum(cut_hole(offsets, form, rng), _more_holes(hu, step, _taken(place, start), rng))
     ball, nodule_hu = np.zeros(tuple(shape), np.float32), CLIP_HU[0]
     if place.nodule is not None:
         away = [c - (n - a + 0.5) * mm for c, n, a, mm in
@@ -164,3 +165,27 @@ def _cut(place: Place, shape: Sequence[int], rng: np.random.Generator) -> tuple[
     parts = [np.ascontiguousarray(part[flips]) for part in (shown, weight, ball)]
     z, y, x = (float(s) for s in step)
     return parts[0], Scene(parts[0], parts[1], (z, y, x), parts[2], nodule_hu)
+
+
+def _taken(place: Place, start: np.ndarray) -> list[tuple[np.ndarray, float]]:
+    """Balls in which no further hole may be: middle in mm from the patch's corner, radius in mm."""
+    return [((np.array(nodule.centre_zyx) - start + 0.5) * place.scan.spacing_mm, nodule.diameter_mm / 2 + CLEAR_MM)
+            for nodule in place.scan.avoid]
+
+
+def _more_holes(
+    hu: np.ndarray, step: np.ndarray, taken: Sequence[tuple[np.ndarray, float]], rng: np.random.Generator
+) -> np.ndarray:
+    """Weight of further holes in the healthy lung of a patch: more to learn from at the same cost."""
+    weight = np.zeros(hu.shape, np.float32)
+    for _ in range(MORE_HOLES):
+        middle = rng.uniform(0.1, 0.9, 3) * hu.shape * step
+        radius_mm = float(rng.uniform(*MORE_HOLE_MM))
+        offsets = [(np.arange(n) + 0.5) * s - m for n, s, m in zip(hu.shape, step, middle, strict=True)]
+        form = HoleShape(tuple(radius_mm * rng.uniform(0.8, 1.2, 3)), float(rng.uniform(0, 0.2)), 0.5)
+        hole = cut_hole(offsets, form, rng)
+        inside = hu[hole > 0.5]
+        is_clear = all(np.linalg.norm(middle - point) > 1.3 * radius_mm + reach for point, reach in taken)
+        if is_clear and len(inside) and (inside > BRIGHT_HU).mean() <= BRIGHT_SHARE:
+            weight = np.maximum(weight, hole)
+    return weight
