@@ -165,9 +165,12 @@ def main() -> None:
     print({series: len(cut) for series, cut in cuboids.items()}, model.card["sha256"][:16])
     for method, row in figures.items():
         for name, figure in row.items():
-            low, high = figure["gain_interval"]
-            print(f"{method:24} {name:7} {figure['value']:8.3f}  {figure['by_series']}  "
-                  f"gain of ctgan {figure['gain_of_ctgan']:+.4f} ({low:+.4f} to {high:+.4f})")
+            low, high = figure["interval"]
+            line = f"{method:24} {name:7} {figure['value']:8.3f} ({low:.3f} to {high:.3f})"
+            if method != "ctgan":
+                low, high = figure["gain_interval"]
+                line += f"  ctgan is better by {figure['gain_of_ctgan']:+.3f} ({low:+.3f} to {high:+.3f})"
+            print(line, {series: round(value, 3) for series, value in figure["by_series"].items()})
     if not options.quick:
         settings = {"count": options.count, "seed": options.seed, "weights": model.card["sha256"]}
         print(keep_result("removal_quality", settings, {"cuboids": {s: len(c) for s, c in cuboids.items()}, **figures}))

@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from verict.datasets.scans import Scan
 from verict.datasets.sites import MASS_HU
+from verict.statistics import share_of_count
 from verict.tamper.ctgan_cuboid import HOLE, SIDE, paint_cuboid
 from verict.tamper.families.ctgan import Model
 from verict.training.ctgan.data import ROOM, cut_with_room, find_healthy_sites
@@ -53,9 +54,9 @@ def measure_removals(model: Model, cuboids_hu: np.ndarray, series: str) -> list[
 def measure_injections(model: Model, cuboids_hu: np.ndarray, series: str) -> list[dict[str, object]]:
     """In how many cuboids of healthy lung a nodule appears, and how large it is."""
     diameters = [painted_nodule_mm(paint_cuboid(c, model.equaliser, model.generator)) for c in cuboids_hu]
-    shown = [d > 0 for d in diameters]
+    shown = share_of_count(sum(d > 0 for d in diameters), len(diameters))
     return [
-        _figure(f"share of healthy cuboids in which a nodule is painted, {series}", shown, np.mean),
+        {"text": f"share of healthy cuboids in which a nodule is painted, {series}", **shown.as_dict()},
         _figure(f"median diameter in mm of what is painted, {series}", [d for d in diameters if d > 0], np.median),
     ]
 

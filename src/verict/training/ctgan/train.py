@@ -30,7 +30,6 @@ from verict.training.ctgan.quality import cut_apart, measure_injections, measure
 
 LEFT_OUT = ("cmbcrc-ge-LUNG", "fusedct-siemens-B31f")  # their lung is kept for measuring
 LEAST_MM = 20.0  # of neighbouring slices: what is less is no scan to cut cuboids from
-MEASURED = 60  # cuboids of each left-out scan, for the card's figures
 
 
 @dataclass(frozen=True)
@@ -45,11 +44,14 @@ class CtGanRecipe:
         Cuboids of healthy lung of each patient, shared equally among their series.
     variations
         Of nodules; for injection only.
+    measured
+        Cuboids of each left-out scan, for the card's figures.
     """
 
     fit: FitRecipe = field(default_factory=FitRecipe)
     healthy: int = 800
     variations: int = 1800
+    measured: int = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +173,7 @@ def _gather(folder: Path, recipe: CtGanRecipe, progress: Progress) -> _Material:
         avoid = [(mass.centre, mass.diameter_mm / 2) for mass in masses]
         rng = np.random.default_rng([recipe.fit.seed, len(left_out), len(cuboids)])
         if scan.folder in LEFT_OUT:
-            left_out[scan.folder] = cut_apart(scan, MEASURED, avoid, rng)
+            left_out[scan.folder] = cut_apart(scan, recipe.measured, avoid, rng)
             continue
         sites = find_healthy_sites(scan, recipe.healthy // max(patients[scan.patient], 1), avoid, rng)
         cuboids += [store(cut_with_room(scan, site)) for site in sites]
