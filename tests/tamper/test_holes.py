@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from verict.tamper.holes import HoleShape, cut_hole, draw_ball, fill_smoothly, uneven_field
+from verict.tamper.holes import HoleShape, cut_hole, draw_ball, draw_lumpy_ball, fill_smoothly, uneven_field
 
 OFFSETS = [np.arange(-20, 21) * 1.25, np.arange(-32, 33) * 0.75, np.arange(-32, 33) * 0.75]
 STEP_MM = 1.25, 0.75, 0.75
@@ -61,6 +61,14 @@ def test_a_ball_has_its_volume_in_thin_and_in_thick_slices(diameter_mm: float) -
     assert volume_mm3(draw_ball(OFFSETS, diameter_mm)) == pytest.approx(wanted, rel=0.1)
     thick = [np.arange(-4, 5) * 5.0 + 1.3, *OFFSETS[1:]]
     assert float(draw_ball(thick, diameter_mm).sum()) * 5.0 * 0.75**2 == pytest.approx(wanted, rel=0.15)
+
+
+def test_a_lumpy_ball_has_the_volume_of_the_ball_and_not_its_shape() -> None:
+    ball, lumpy, other = draw_ball(OFFSETS, 12.0), *(
+        draw_lumpy_ball(OFFSETS, 12.0, 0.2, np.random.default_rng(seed)) for seed in (1, 2))
+    assert volume_mm3(lumpy) == pytest.approx(volume_mm3(ball), rel=0.05)
+    assert 0.05 < np.abs(lumpy - ball).sum() / ball.sum() < 0.6
+    assert not np.array_equal(lumpy, other)
 
 
 def test_the_fill_follows_its_surroundings_and_reads_nothing_in_the_hole() -> None:

@@ -64,17 +64,34 @@ def uneven_field(offsets_mm: Offsets, grain_mm: float, rng: np.random.Generator)
     return field
 
 
-def draw_ball(offsets_mm: Offsets, diameter_mm: float) -> np.ndarray:
-    """How much of each voxel a ball fills, 0 to 1, float32: partial volume along z included."""
+def draw_ball(offsets_mm: Offsets, diameter_mm: float, surface: np.ndarray | float = 1.0) -> np.ndarray:
+    """How much of each voxel a ball fills, 0 to 1, float32: partial volume along z included.
+
+    ``surface`` is how far out the ball reaches in each voxel's direction, as a part of its radius.
+    """
     steps = [abs(float(axis[1] - axis[0])) if len(axis) > 1 else 1.0 for axis in offsets_mm]
     parts = (np.arange(SAMPLES_ALONG_Z) - (SAMPLES_ALONG_Z - 1) / 2) / SAMPLES_ALONG_Z * steps[0]
     edge_mm = max(steps[1], steps[2])
     total = np.zeros([len(axis) for axis in offsets_mm], np.float32)
     for part in parts:
         z, y, x = np.ix_(offsets_mm[0] + part, *offsets_mm[1:])
-        depth_mm = diameter_mm / 2 - np.sqrt(z**2 + y**2 + x**2)
+        depth_mm = diameter_mm / 2 * surface - np.sqrt(z**2 + y**2 + x**2)
         total += np.clip(depth_mm / edge_mm + 0.5, 0, 1).astype(np.float32)
     return total / len(parts)
+
+
+def draw_lumpy_ball(
+    offsets_mm: Offsets, diameter_mm: float, unevenness: float, rng: np.random.Generator
+) -> np.ndarray:
+    """A ball with bumps of about its radius' width, float32, 0 to 1; its volume is that of the ball.
+
+    ``unevenness`` is the standard deviation of the surface, as a part of the radius.
+    """
+    lumps = np.clip(uneven_field(offsets_mm, diameter_mm / 3, rng), -2, 2)
+    surface = 1 + unevenness * lumps
+    lumpy = draw_ball(offsets_mm, diameter_mm, surface)
+    wanted, found = float(draw_ball(offsets_mm, diameter_mm).sum()), float(lumpy.sum())
+    return draw_ball(offsets_mm, diameter_mm * float(np.cbrt(wanted / max(found, 1e-3))), surface)
 
 
 def fill_smoothly(values: np.ndarray, hole: np.ndarray, step_mm: Sequence[float]) -> np.ndarray:

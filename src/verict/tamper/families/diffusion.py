@@ -19,7 +19,7 @@ from verict.errors import InputError
 from verict.tamper.cubes import Cube, cube_around, resize
 from verict.tamper.diffusion import CLIP_HU, MULTIPLE, Denoiser, Scene, from_network, sample, to_network
 from verict.tamper.forgery import ForgeryKind, Paint, Target
-from verict.tamper.holes import HoleShape, cut_hole, draw_ball
+from verict.tamper.holes import HoleShape, cut_hole, draw_lumpy_ball
 from verict.weights import open_session, read_card
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -37,7 +37,8 @@ BRIGHT_HU = -500.0  # half way between lung and soft tissue
 SMOOTHING_MM = 1.0
 AROUND_REMOVED_MM, AROUND_INJECTED_MM = 4.0, 3.0  # of lung painted anew around a nodule
 INJECTED_REACH = 1.2  # a nodule's bumps and spicules reach beyond the ball of its volume
-UNEVENNESS = 0.12
+UNEVENNESS = 0.12  # of the hole's surface
+NODULE_UNEVENNESS = 0.2  # of the nodule that is told to the network
 RIM_MM = 3.0
 
 
@@ -111,7 +112,9 @@ class DiffusionInpaint:
         if not (weight == 1).any():
             raise InputError("nothing but bone lies there", found=f"voxel {list(target.centre)}",
                              next_step="choose a place inside the lung")
-        ball = draw_ball(offsets_mm, plan.diameter_mm) if plan.diameter_mm else np.zeros_like(weight)
+        ball = np.zeros_like(weight)
+        if plan.diameter_mm:
+            ball = draw_lumpy_ball(offsets_mm, plan.diameter_mm, NODULE_UNEVENNESS, rng)
         scene = Scene(to_network(before), weight, step_mm, ball, plan.nodule_hu)
         denoise, network = (self.denoise, {"id": "given by the caller"}) if self.denoise else open_network()
         grid = _choose_grid(before.shape, step_mm, self.settings.most_voxels)

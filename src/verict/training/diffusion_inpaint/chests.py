@@ -151,8 +151,12 @@ def read_real_scans(data: Path, progress: Progress) -> list[KnownScan]:
 
     Raises
     ------
+    UsageError
+        If there is no folder ``authentic``.
     DatasetError
         If there is no such series.
+    InputError
+        If a series cannot be read.
     """
     table = data / "nodules.csv"
     documented = read_nodules(table) if table.is_file() else ()

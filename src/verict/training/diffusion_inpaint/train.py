@@ -93,11 +93,13 @@ def train_diffusion_inpaint(data: Path, out: Path, recipe: DiffusionRecipe, prog
 
 
 def _measure(data: Path, out: Path, recipe: DiffusionRecipe, progress: Progress) -> list[dict[str, object]]:
+    if not recipe.measured:
+        return []
     denoise, _ = open_network(out.resolve())
     model = DiffusionInpaint(denoise=denoise)
     rows: list[dict[str, object]] = []
     for scan in read_authentic_scans(data / "authentic", progress):
-        if scan.folder in LEFT_OUT and recipe.measured:
+        if scan.folder in LEFT_OUT:
             values = measure_removals(scan, model, recipe.measured, recipe.fit.seed, progress)
             if not values:
                 raise DatasetError("no healthy lung to measure on", file=data / "authentic" / scan.folder)
