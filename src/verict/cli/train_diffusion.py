@@ -34,7 +34,8 @@ def train_diffusion_inpaint(
 
         recipe = training.DiffusionRecipe()
         fit = replace(recipe.fit, seed=seed, steps=recipe.fit.steps if steps is None else steps)
-        with Progress(console=Console(stderr=True), transient=True) as bar:
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task("training")
             card = training.train_diffusion_inpaint(
                 data,
