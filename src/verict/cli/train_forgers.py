@@ -38,14 +38,14 @@ def train_ctgan_remove(
 def _train_ctgan(kind: ForgeryKind, data: Path, out: Path, wanted: dict[str, int | None]) -> None:
     try:
         try:
-            from verict.training.ctgan.train import CtGanRecipe, train_ctgan
+            from verict.training.ctgan.train import SHIPPED, CtGanRecipe, train_ctgan
         except ModuleNotFoundError as error:
             raise MissingExtraError(
                 "training needs packages that are not installed", found=f"no {error.name}",
                 next_step="pip install 'verict[train]'",
             ) from error
 
-        recipe = CtGanRecipe()
+        recipe = CtGanRecipe(SHIPPED[kind])
         fit = replace(recipe.fit, **{name: value for name, value in wanted.items() if value is not None})
         with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("training")

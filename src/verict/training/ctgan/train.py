@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,15 @@ LEFT_OUT = ("cmbcrc-ge-LUNG", "fusedct-siemens-B31f")  # their lung is kept for 
 LEAST_MM = 20.0  # of neighbouring slices: what is less is no scan to cut cuboids from
 
 
+SHIPPED = {
+    ForgeryKind.REMOVE: FitRecipe(),
+    # An equal judge and a lighter error: with the published balance the network paints the mean of all nodules it saw,
+    # a rounded cube.
+    ForgeryKind.INJECT: FitRecipe(steps=1500, discriminator_rate=2e-4, mae_weight=30.0),
+}
+"""How the shipped generators were fitted."""
+
+
 @dataclass(frozen=True)
 class CtGanRecipe:
     """What is learnt from, and how.
@@ -48,7 +57,7 @@ class CtGanRecipe:
         Cuboids of each left-out scan, for the card's figures.
     """
 
-    fit: FitRecipe = field(default_factory=FitRecipe)
+    fit: FitRecipe
     healthy: int = 800
     variations: int = 1800
     measured: int = 60
