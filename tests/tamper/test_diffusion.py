@@ -11,11 +11,11 @@ import pytest
 from verict.tamper.diffusion import (
     Denoiser,
     Scene,
-    expected_spread,
     from_network,
     kept_signal,
     sample,
     tell_nodule,
+    think,
     to_channels,
     to_network,
 )
@@ -150,18 +150,18 @@ def test_channels_are_what_the_network_was_taught() -> None:
     place = scene()
     hole = place.weight > 0.5
     noisy = np.full(SHAPE, 9.0, np.float32)
-    spread = expected_spread(place)
-    channels = to_channels(place, hole, noisy, spread)
+    prior = think(place)
+    channels = to_channels(place, prior, hole, noisy)
     assert channels.shape == (5, *SHAPE) and channels.dtype == np.float32
     assert (channels[0][hole] == 9).all() and np.array_equal(channels[0][~hole], place.known[~hole])
     assert channels[1][hole].std() < 0.1 and channels[1].std() < 0.5 * place.known.std()
     assert np.array_equal(channels[2] > 0, hole) and not channels[3].any()
-    assert np.array_equal(channels[4], spread)
+    assert np.array_equal(channels[4], prior.spread)
 
 
 def test_the_spread_expected_in_a_hole_is_that_of_the_lung_around_it() -> None:
-    quiet, loud = (expected_spread(scene(spread=spread))[8, 16, 16] for spread in (0.2, 0.6))
+    quiet, loud = (think(scene(spread=spread)).spread[8, 16, 16] for spread in (0.2, 0.6))
     assert 0.17 < quiet < 0.23 < 0.5 < loud < 0.65
     walled = scene(spread=0.2)
     walled.known[:, :, 26:] = 4  # soft tissue and its edge are no texture
-    assert expected_spread(walled)[8, 16, 16] == pytest.approx(quiet, rel=0.15)
+    assert think(walled).spread[8, 16, 16] == pytest.approx(quiet, rel=0.15)

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from verict.tamper.holes import HoleShape, cut_hole, draw_ball, draw_lumpy_ball, fill_smoothly, uneven_field
+from verict.tamper.holes import (
+    HoleShape,
+    cut_hole,
+    draw_ball,
+    draw_lumpy_ball,
+    fill_smoothly,
+    guess_tissue,
+    uneven_field,
+)
 
 OFFSETS = [np.arange(-20, 21) * 1.25, np.arange(-32, 33) * 0.75, np.arange(-32, 33) * 0.75]
 STEP_MM = 1.25, 0.75, 0.75
@@ -81,6 +89,26 @@ def test_the_fill_follows_its_surroundings_and_reads_nothing_in_the_hole() -> No
     assert np.array_equal(fill[~hole], ramp[~hole])
     assert np.abs(fill - ramp)[hole].mean() < 5
     assert fill[20, 32, 24] < fill[20, 32, 40]
+
+
+def test_a_wall_goes_on_into_a_hole_and_does_not_grey_the_lung_beside_it() -> None:
+    x = np.broadcast_to(OFFSETS[2], (41, 65, 65))
+    truth = np.where(x > 3, 40.0, -850.0).astype(np.float32)
+    hole = cut_hole(OFFSETS, HoleShape((8, 8, 8), 0.0), np.random.default_rng(0)) > 0
+    fill = guess_tissue(np.where(hole, 3000, truth), hole, STEP_MM, below=-500)
+    assert np.array_equal(fill[~hole], truth[~hole])
+    assert np.abs(fill[hole & (x < -1)] + 850).max() < 5
+    assert (fill[hole & (x > 6)] > -400).mean() > 0.6
+    greyed = fill_smoothly(np.where(hole, 3000, truth), hole, STEP_MM)
+    assert np.abs(fill - truth)[hole].mean() < 0.7 * np.abs(greyed - truth)[hole].mean()
+
+
+def test_a_vessel_that_is_cut_does_not_fill_the_hole() -> None:
+    _, y, x = np.broadcast_arrays(*np.ix_(*OFFSETS))
+    truth = np.where(np.hypot(x, y) < 1.5, 40.0, -850.0).astype(np.float32)
+    hole = cut_hole(OFFSETS, HoleShape((8, 8, 8), 0.0), np.random.default_rng(0)) > 0
+    fill = guess_tissue(truth, hole, STEP_MM, below=-500)
+    assert fill[hole].max() < -800
 
 
 def test_a_hole_that_is_everything_can_be_filled() -> None:

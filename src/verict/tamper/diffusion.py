@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from verict.tamper.holes import fill_smoothly, measure_spread, smooth_in_plane
+from verict.tamper.holes import guess_tissue, measure_spread, smooth_in_plane
 
 CLIP_HU = (-1024.0, 300.0)  # all lung and soft tissue; what is brighter is shown to the network as 300 HU
 MIDDLE_HU, UNIT_HU = -750.0, 200.0  # the network's 0 and 1: lung texture has a spread of about 0.4
@@ -25,6 +25,7 @@ NODULE_UNIT_HU = 1000.0  # a nodule of 0 HU in air of -1000 HU is told to the ne
 MULTIPLE = 8  # the network halves the voxels' number three times
 CHANNELS = 5  # noisy hole in known tissue; guess; hole; nodule; spread of texture
 LUNG_BELOW_HU = -600.0  # smoothed: where texture is measured
+WALL_ABOVE_HU = -500.0  # walls and vessels, half way between lung and soft tissue
 SPREADS = 0.1, 1.5  # limits of what texture is expected: 20 and 300 HU
 TRAINING_STEPS = 1000  # the noise levels that are learnt
 COSINE_OFFSET = 0.008  # Nichol and Dhariwal, arXiv 2102.09672, eq. 17
@@ -82,31 +83,41 @@ class Scene:
     nodule_hu: float
 
 
-def guess(scene: Scene, hole: np.ndarray) -> np.ndarray:
-    """(z, y, x) float32: the tissue without its texture.
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """What is thought of a scene before it is painted; (z, y, x) float32 each.
 
-    The hole is filled smoothly from its surroundings, with the ball of the wanted nodule in it.
+    Parameters
+    ----------
+    guess
+        In the hole: what goes on there, without texture, and the ball of the wanted nodule.
+    smooth
+        The tissue around, without texture.
+    spread
+        Of texture around each voxel, which the hole is to have, too.
     """
-    fill = fill_smoothly(scene.known, hole, scene.step_mm)
-    wanted = fill + scene.ball * (to_network(np.array(scene.nodule_hu)) - fill)
-    return np.where(hole, wanted, smooth_in_plane(fill, scene.step_mm)).astype(np.float32)
+
+    guess: np.ndarray
+    smooth: np.ndarray
+    spread: np.ndarray
 
 
-def expected_spread(scene: Scene) -> np.ndarray:
-    """(z, y, x) float32: the spread of texture around each voxel, which is what the hole is to have, too."""
-    below = float(to_network(np.array(LUNG_BELOW_HU)))
-    texture = measure_spread(scene.known, scene.weight > 0, scene.step_mm, below=below)
-    return np.clip(texture, *SPREADS).astype(np.float32)
+def think(scene: Scene) -> Prior:
+    """The prior of a scene; nothing is read where the weight is 1."""
+    hole = scene.weight > 0
+    walls, lung = (float(to_network(np.array(hu))) for hu in (WALL_ABOVE_HU, LUNG_BELOW_HU))
+    filled = guess_tissue(scene.known, hole, scene.step_mm, below=walls)
+    wanted = filled + scene.ball * (to_network(np.array(scene.nodule_hu)) - filled)
+    smooth = smooth_in_plane(np.where(scene.weight == 1, filled, scene.known), scene.step_mm)
+    spread = np.clip(measure_spread(filled, hole, scene.step_mm, below=lung), *SPREADS)
+    return Prior(wanted.astype(np.float32), smooth.astype(np.float32), spread.astype(np.float32))
 
 
-def to_channels(scene: Scene, hole: np.ndarray, noisy: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """(5, z, y, x) float32: what the network sees.
-
-    ``hole`` is bool, ``noisy`` is read within it, ``spread`` is `expected_spread`.
-    """
+def to_channels(scene: Scene, prior: Prior, hole: np.ndarray, noisy: np.ndarray) -> np.ndarray:
+    """(5, z, y, x) float32: what the network sees; ``hole`` is bool, ``noisy`` is read within it."""
+    shown, guess = np.where(hole, noisy, scene.known), np.where(hole, prior.guess, prior.smooth)
     nodule = tell_nodule(scene.ball, scene.nodule_hu)
-    shown = np.where(hole, noisy, scene.known)
-    return np.stack([shown, guess(scene, hole), hole, nodule, spread]).astype(np.float32)
+    return np.stack([shown, guess, hole, nodule, prior.spread]).astype(np.float32)
 
 
 def sample(
@@ -134,14 +145,14 @@ def sample(
     """
     kept = kept_signal()
     levels = np.linspace(TRAINING_STEPS - 1, 0, steps + 1).round().astype(int)[:-1]
-    spread = expected_spread(scene)
+    prior = think(scene)
     noisy, before = rng.standard_normal(scene.known.shape, np.float32), scene.weight == 1
     for number, level in enumerate(levels):
         hole = scene.weight > level / TRAINING_STEPS
         joined = hole & ~before
         noise = rng.standard_normal(noisy.shape, np.float32)
         noisy = np.where(joined, np.sqrt(kept[level]) * scene.known + np.sqrt(1 - kept[level]) * noise, noisy)
-        channels = to_channels(scene, hole, noisy, spread)
+        channels = to_channels(scene, prior, hole, noisy)
         velocity = denoise(channels[None], np.array([level], np.float32))[0, 0]
         following = float(kept[levels[number + 1]]) if number + 1 < steps else 1.0
         noisy = _step(noisy, velocity, (float(kept[level]), following), eta, rng)

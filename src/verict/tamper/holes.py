@@ -10,6 +10,7 @@ from scipy import ndimage
 
 LUMP_MM = 7.0  # distance of the bumps of an uneven edge
 NEAR_MM, FAR_MM = 3.0, 10.0  # reach of the smooth fill: fine near the edge of a hole, coarse in its middle
+FADES_AT = 0.02  # share of known voxels around from which on a wall is no longer thought to go on
 TEXTURE_MM, SPREAD_REACH_MM = 1.5, 6.0  # texture is finer than that; its spread is that of what lies as near
 SAMPLES_ALONG_Z = 5  # of a slice, where it is thicker than a nodule's edge is sharp
 
@@ -87,7 +88,7 @@ def draw_lumpy_ball(
 
     ``unevenness`` is the standard deviation of the surface, as a part of the radius.
     """
-    lumps = np.clip(uneven_field(offsets_mm, diameter_mm / 3, rng), -2, 2)
+    lumps = np.clip(uneven_field(offsets_mm, diameter_mm / 2.5, rng), -2, 2)
     surface = 1 + unevenness * lumps
     lumpy = draw_ball(offsets_mm, diameter_mm, surface)
     wanted, found = float(draw_ball(offsets_mm, diameter_mm).sum()), float(lumpy.sum())
@@ -112,20 +113,42 @@ def fill_smoothly(values: np.ndarray, hole: np.ndarray, step_mm: Sequence[float]
     return np.where(hole, fill, values).astype(np.float32)
 
 
+def guess_tissue(
+    values: np.ndarray, hole: np.ndarray, step_mm: Sequence[float], *, below: float
+) -> np.ndarray:
+    """The values with the hole filled as lung, but where a wall or a wide vessel beside it goes on; float32.
+
+    Lung is what lies below ``below``. It is filled from lung alone and the rest from the rest, as `fill_smoothly`
+    does, so that no wall greys the lung beside it. The rest goes on where more than half of what is known within
+    about 3 mm is no lung. Nothing within the hole is read.
+    """
+    bright = ~hole & (values >= below)
+    dark = ~hole & ~bright
+    if not dark.any() or not bright.any():
+        return fill_smoothly(values, hole, step_mm)
+    sigma = [NEAR_MM / s for s in step_mm]
+    near, known = (ndimage.gaussian_filter(part.astype(np.float32), sigma, mode="nearest", truncate=3)
+                   for part in (bright, ~hole))
+    share = np.clip((near / (known + FADES_AT) - 0.35) / 0.3, 0, 1)
+    lung, rest = fill_smoothly(values, ~dark, step_mm), fill_smoothly(values, ~bright, step_mm)
+    return np.where(hole, lung + share * (rest - lung), values).astype(np.float32)
+
+
 def smooth_in_plane(values: np.ndarray, step_mm: Sequence[float]) -> np.ndarray:
     """The values without their texture: smoothed by 1.5 mm in each slice."""
     smooth: np.ndarray = ndimage.gaussian_filter(values, [0, TEXTURE_MM / step_mm[1], TEXTURE_MM / step_mm[2]])
     return smooth
 
 
-def measure_spread(values: np.ndarray, hole: np.ndarray, step_mm: Sequence[float], *, below: float) -> np.ndarray:
+def measure_spread(
+    filled: np.ndarray, hole: np.ndarray, step_mm: Sequence[float], *, below: float
+) -> np.ndarray:
     """Standard deviation of the fine texture around each voxel, and around a hole for those within; float32.
 
     Texture is what smoothing by 1.5 mm in plane takes away, where the smoothed values there and 1.5 mm around lie below
-    ``below``, so that vessels and walls are none. Nothing within the hole is read. Where there is no such place, all
-    that is known counts.
+    ``below``, so that vessels and walls are none. Where there is no such place, all that is known counts. What fills
+    the hole is no texture.
     """
-    filled = fill_smoothly(values, hole, step_mm)
     smooth = smooth_in_plane(filled, step_mm)
     apart = [1, *(2 * int(np.ceil(TEXTURE_MM / s)) + 1 for s in step_mm[1:])]
     counts = ~hole & (ndimage.maximum_filter(smooth, apart) < below)

@@ -34,11 +34,11 @@ INJECTED_MM = (7.0, 16.0)  # diameters that are drawn from where none is wanted
 LARGEST_MM = 30.0  # beyond it is a mass, and more than the network was taught to paint
 SOLID_HU = (-10.0, 70.0)  # densities of injected nodules
 BRIGHT_HU = -500.0  # half way between lung and soft tissue
-SMOOTHING_MM = 1.0
-AROUND_REMOVED_MM, AROUND_INJECTED_MM = 4.0, 3.0  # of lung painted anew around a nodule
+SMOOTHING_MM, VESSEL_MM = 1.0, 2.0
+AROUND_NODULE_MM = 3.0  # of lung painted anew around a nodule
 INJECTED_REACH = 1.2  # a nodule's bumps and spicules reach beyond the ball of its volume
 UNEVENNESS = 0.12  # of the hole's surface
-NODULE_UNEVENNESS = 0.2  # of the nodule that is told to the network
+NODULE_UNEVENNESS = 0.15  # of the nodule that is told to the network
 RIM_MM = 3.0
 
 
@@ -163,7 +163,7 @@ def _plan_injection(target: Target, settings: DiffusionSettings, rng: np.random.
     diameter_mm = drawn_mm if target.diameter_mm is None else target.diameter_mm
     nodule_hu = drawn_hu if settings.nodule_hu is None else settings.nodule_hu
     _check_size(diameter_mm)
-    radius_mm = diameter_mm / 2 * INJECTED_REACH + AROUND_INJECTED_MM
+    radius_mm = diameter_mm / 2 * INJECTED_REACH + AROUND_NODULE_MM
     return _Plan(HoleShape((radius_mm,) * 3, UNEVENNESS, RIM_MM), diameter_mm, nodule_hu)
 
 
@@ -175,14 +175,24 @@ def _plan_removal(target: Target, rng: np.random.Generator) -> _Plan:
     cube = cube_around(target.centre, 2 * reach + 1, target.hu.shape, run=target.run)
     smooth = ndimage.gaussian_filter(target.hu[cube.box].astype(np.float32), SMOOTHING_MM / np.array(target.spacing_mm))
     z, y, x = np.ix_(*_to_mm(cube, target.spacing_mm))
-    bright = (smooth > BRIGHT_HU) & (np.sqrt(z**2 + y**2 + x**2) <= 0.75 * diameter_mm)
+    away_mm = np.sqrt(z**2 + y**2 + x**2)
+    bright = _without_vessels((smooth > BRIGHT_HU) & (away_mm <= 0.75 * diameter_mm), target.spacing_mm)
     radii = [diameter_mm / 2] * 3
     if bright.any():
-        extents = [np.abs(np.broadcast_to(axis, bright.shape)[bright]).max() for axis in (z, y, x)]
+        labels, _ = ndimage.label(bright)
+        body = labels == labels.flat[np.argmin(np.where(bright, away_mm, np.inf))]
+        extents = [np.abs(np.broadcast_to(axis, body.shape)[body]).max() for axis in (z, y, x)]
         radii = [float(max(radius, extent)) for radius, extent in zip(radii, extents, strict=True)]
     turned = rng.uniform(1.0, 1.12, 3)
-    rz, ry, rx = (float(radius * more + AROUND_REMOVED_MM) for radius, more in zip(radii, turned, strict=True))
+    rz, ry, rx = (float(radius * more + AROUND_NODULE_MM) for radius, more in zip(radii, turned, strict=True))
     return _Plan(HoleShape((rz, ry, rx), UNEVENNESS, RIM_MM), 0.0, CLIP_HU[0])
+
+
+def _without_vessels(bright: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
+    """An opening by a ball: what is thinner than 4 mm is taken off."""
+    core = ndimage.distance_transform_edt(np.pad(bright, 1), spacing_mm) > VESSEL_MM
+    opened: np.ndarray = ndimage.distance_transform_edt(~core, spacing_mm) <= VESSEL_MM
+    return opened[1:-1, 1:-1, 1:-1] & bright
 
 
 def _check_size(diameter_mm: float) -> None:

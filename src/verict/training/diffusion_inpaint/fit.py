@@ -14,7 +14,7 @@ import torch
 from monai.networks.schedulers import DDPMScheduler
 
 from verict.errors import ModelError
-from verict.tamper.diffusion import TRAINING_STEPS, Scene, expected_spread, to_channels
+from verict.tamper.diffusion import TRAINING_STEPS, Scene, think, to_channels
 from verict.training.diffusion_inpaint.network import InpaintingUNet, NetworkRecipe, precondition
 
 CHECKPOINT = "checkpoint.pt"
@@ -43,7 +43,7 @@ class FitRecipe:
         Steps between checkpoints.
     """
 
-    steps: int = 2500
+    steps: int = 4000
     seed: int = 7
     learning_rate: float = 1e-3
     warm_up: int = 200
@@ -109,7 +109,7 @@ def _fit_batch(
     seen, holes = [], []
     for (_, scene), one in zip(batch, noisy.numpy(), strict=True):
         holes.append(scene.weight > 0.5)
-        seen.append(to_channels(scene, holes[-1], one[0], expected_spread(scene)))
+        seen.append(to_channels(scene, think(scene), holes[-1], one[0]))
     channels = torch.from_numpy(np.stack(seen))
     velocity = state.network(channels, level.float())
     inside, spread = torch.from_numpy(np.stack(holes))[:, None].float(), channels[:, 4:]

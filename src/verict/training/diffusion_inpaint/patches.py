@@ -15,7 +15,7 @@ from verict.training.diffusion_inpaint.chests import KnownNodule, KnownScan
 
 THIN, MEDIUM, THICK = 1.6, 3.6, 12.0  # mm between slices, up to
 SHAPES = {
-    THIN: ((24, 40, 40), (16, 32, 32), (16, 48, 48)),
+    THIN: ((24, 40, 40), (16, 32, 32), (24, 48, 48)),
     MEDIUM: ((16, 40, 40), (16, 32, 32), (8, 48, 48)),
     THICK: ((8, 48, 48), (8, 56, 56)),
 }
@@ -71,7 +71,7 @@ class PatchSource:
         kind = _slice_class(_choose(scans, rng))
         shape = SHAPES[kind][int(rng.integers(len(SHAPES[kind])))]
         scans = [scan for scan in scans if _slice_class(scan) == kind and len(scan.hu) >= shape[0]]
-        count = max(2, round(BATCH_VOXELS / np.prod(shape)))
+        count = max(1, round(BATCH_VOXELS / np.prod(shape)))
         return [_cut(self._draw_place(scans, shape, rng), shape, rng) for _ in range(count)]
 
     def _draw_place(self, scans: Sequence[KnownScan], shape: Sequence[int], rng: np.random.Generator) -> Place:
