@@ -69,7 +69,7 @@ def _tabulate_kind(strata: Mapping[tuple[str, str], Tree], figures: Tree, kind: 
             yield _margin(f"{by} {value}", strata[by, value], kind, key)
     yield ""
     yield ("Each pair: found at 1 % false positives of n; AUC (brightness alone). "
-           "A pair has one to three places, so only rows and columns say anything.")
+           "A pair has too few places to say anything by itself: read whole rows and columns.")
     yield ""
     yield f"| | {' | '.join(touch_ups)} |"
     yield f"|---|{'---|' * len(touch_ups)}"

@@ -22,7 +22,7 @@ from verict.datasets.campaigns import CAMPAIGN_FILE, CASES_FOLDER, LABEL_FILE, S
 from verict.datasets.check import check_collection
 from verict.datasets.scans import identify_patient, read_labelled_scans
 from verict.datasets.uci import SiteType, read_labels
-from verict.errors import DatasetError, InputError, OutputError, UsageError
+from verict.errors import DatasetError, InputError, MissingExtraError, OutputError, UsageError
 from verict.tamper.campaign import run as campaign_run
 from verict.tamper.campaign import store as campaign_store
 from verict.tamper.campaign.run import CampaignConfig, make_campaign, make_wish
@@ -326,6 +326,13 @@ def test_wishes_that_make_no_sense_are_refused(tmp_path, change, problem):
     asked = {"scans": (tmp_path,), "out": tmp_path / "out", "n": 8, "seed": 0} | change
     with pytest.raises(UsageError, match=problem):
         make_wish(CampaignConfig(**asked))
+
+
+def test_a_package_that_a_method_needs_is_missed_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setitem(campaign_run.EXTRAS, "block", "no_such_package")
+    with pytest.raises(MissingExtraError, match=r"method block needs no_such_package.*leave the method out"):
+        make_wish(CampaignConfig((tmp_path,), tmp_path / "out", 8, 0))
+    assert make_wish(CampaignConfig((tmp_path,), tmp_path / "out", 8, 0, methods=("only-injects",)))
 
 
 def test_progress_counts_to_the_end(scans, tmp_path):

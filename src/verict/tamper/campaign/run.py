@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Event, Lock
 from typing import Any, TypeVar
 
-from verict.errors import DatasetError, InputError, UsageError, did_you_mean
+from verict.errors import DatasetError, InputError, MissingExtraError, UsageError, did_you_mean
 from verict.tamper import families, touch_ups
 from verict.tamper.campaign.document import (
     describe_campaign,
@@ -25,6 +26,7 @@ from verict.tamper.campaign.store import Store
 from verict.tamper.campaign.survey import Source, Survey, find_sources, read_source, survey_source
 from verict.tamper.forgery import Donor
 
+EXTRAS = {"inpaint": "skimage"}  # what a method imports when it paints
 Progress = Callable[[str, int, int], None]
 Result = TypeVar("Result")
 
@@ -122,6 +124,8 @@ def make_wish(config: CampaignConfig) -> Wish:
     ------
     UsageError
         If a name is unknown or there are too few rows; `find_sources` and `Store` check folders.
+    MissingExtraError
+        If a method needs a package that is not installed: told before the long work.
     """
     if config.n < 4:
         raise UsageError("too few rows", found=config.n, expected="4 or more: one of each type")
@@ -134,6 +138,10 @@ def make_wish(config: CampaignConfig) -> Wish:
                 raise UsageError(f"no such {what}", found=name, next_step=did_you_mean(name, known))
         if len(set(names)) < len(names):
             raise UsageError(f"a {what} is named twice", found=", ".join(names))
+    for name, package in EXTRAS.items():
+        if name in (config.methods or families.names()) and find_spec(package) is None:
+            raise MissingExtraError(f"the method {name} needs {package}",
+                                    next_step="install it with: pip install 'verict[tamper]', or leave the method out")
     methods = [name for name in families.names() if name in (config.methods or families.names())]
     chosen = [name for name in touch_ups.names() if name in (config.touch_ups or touch_ups.names())]
     return Wish(config.n, config.seed, {name: families.create(name).kinds for name in methods}, tuple(chosen))
