@@ -12,6 +12,7 @@ _TOUCH_UPS = {
     "white": "verict.tamper.touch_ups.added_noise:White",
     "zoomed": "verict.tamper.touch_ups.added_noise:Zoomed",
     "copied": "verict.tamper.touch_ups.added_noise:Copied",
+    "matched": "verict.tamper.touch_ups.matched:Matched",
     "jpeg2000": "verict.tamper.touch_ups.whole_slice:Jpeg2000",
     "resampled": "verict.tamper.touch_ups.whole_slice:Resampled",
 }
