@@ -15,7 +15,7 @@ from verict import __version__
 from verict.datasets.scans import Progress, read_authentic_scans
 from verict.errors import DatasetError
 from verict.provenance import sha256_of
-from verict.tamper.diffusion import CLIP_HU, MIDDLE_HU, MULTIPLE, TRAINING_STEPS, UNIT_HU
+from verict.tamper.diffusion import CHANNELS, CLIP_HU, MIDDLE_HU, MULTIPLE, TRAINING_STEPS, UNIT_HU
 from verict.tamper.families.diffusion import NAME, SCHEMA, DiffusionInpaint, DiffusionSettings, open_network
 from verict.training.diffusion_inpaint.chests import LEFT_OUT, KnownScan, read_real_scans, simulate_chests
 from verict.training.diffusion_inpaint.export import write_onnx
@@ -123,8 +123,8 @@ def _describe(
             "architecture": "3D U-Net of MONAI's diffusion blocks on cells of 2 x 2 x 2 voxels, without attention",
             "channels": list(recipe.fit.network.channels),
             "parameters": sum(p.numel() for p in network.parameters()),
-            "input": "channels (n, 4, z, y, x): noisy hole in known tissue, guess, hole, nodule; level (n,) 0 to 999; "
-            f"the scan's own voxels, sides multiples of {MULTIPLE}",
+            "input": f"channels (n, {CHANNELS}, z, y, x): noisy hole in known tissue, guess, hole, nodule, spread of "
+            f"texture; level (n,) 0 to 999; the scan's own voxels, sides multiples of {MULTIPLE}",
             "output": "velocity (n, 1, z, y, x)",
             "clip_hu": list(CLIP_HU),
             "unit": f"(HU + {-MIDDLE_HU:g}) / {UNIT_HU:g}",
