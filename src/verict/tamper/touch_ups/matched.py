@@ -56,7 +56,7 @@ BRIGHTEST = 3.0  # energy that counts of what stood there, in that of usual stru
 LEAST_SHOWN = 0.2  # of the structure that stood in a slice; below, what the paint has in common with it is chance
 CORE = 0.98  # from this share of paint on nothing is read from what stood there
 SOFT_BETWEEN_HU = (-600.0, -100.0)  # lung below, soft tissue above
-CLIPPED = 4.0  # standard deviations of noise beyond which a voxel is structure
+CLIPPED = 8.0  # standard deviations of noise beyond which a voxel is a vessel one could name or a wall, not texture
 
 
 class Matched:
