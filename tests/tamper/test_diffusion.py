@@ -13,6 +13,7 @@ from verict.tamper.diffusion import (
     Scene,
     from_network,
     kept_signal,
+    level_texture,
     sample,
     tell_nodule,
     think,
@@ -165,3 +166,18 @@ def test_the_spread_expected_in_a_hole_is_that_of_the_lung_around_it() -> None:
     walled = scene(spread=0.2)
     walled.known[:, :, 26:] = 4  # soft tissue and its edge are no texture
     assert think(walled).spread[8, 16, 16] == pytest.approx(quiet, rel=0.15)
+
+
+@pytest.mark.parametrize("loudness", [0.7, 1.5])
+def test_texture_too_quiet_or_too_loud_is_levelled_and_a_nodule_left_as_it_is(loudness: float) -> None:
+    place = scene(spread=0.3)
+    ball = (ball_weight(3, 1) > 0).astype(np.float32)
+    place = replace(place, known=place.known - 1.0, ball=ball)
+    drawn = np.random.default_rng(5).normal(-1.5, 0.3 * loudness, SHAPE).astype(np.float32)
+    painted = np.where(ball > 0, 4.0, np.where(place.weight > 0, drawn, place.known)).astype(np.float32)
+    levelled = level_texture(painted, place)
+    core = (place.weight == 1) & (ball_weight(5, 1) == 0)
+    assert painted[core].std() == pytest.approx(0.3 * loudness, rel=0.1)
+    assert levelled[core].std() == pytest.approx(0.3, rel=0.1)
+    untouched = (place.weight == 0) | (ball > 0)
+    np.testing.assert_array_equal(levelled[untouched], painted[untouched])

@@ -27,6 +27,7 @@ CHANNELS = 5  # noisy hole in known tissue; guess; hole; nodule; spread of textu
 LUNG_BELOW_HU = -600.0  # smoothed: where texture is measured
 WALL_ABOVE_HU = -500.0  # walls and vessels, half way between lung and soft tissue
 SPREADS = 0.1, 1.5  # limits of what texture is expected: 20 and 300 HU
+LEAST_LEVELLED, LEVELS = 50, (0.4, 1.6)  # voxels from which texture is levelled, and by which factors at most
 TRAINING_STEPS = 1000  # the noise levels that are learnt
 COSINE_OFFSET = 0.008  # Nichol and Dhariwal, arXiv 2102.09672, eq. 17
 
@@ -121,7 +122,7 @@ def to_channels(scene: Scene, prior: Prior, hole: np.ndarray, noisy: np.ndarray)
 
 
 def sample(
-    denoise: Denoiser, scene: Scene, rng: np.random.Generator, *, steps: int = 20, eta: float = 0.5
+    denoise: Denoiser, scene: Scene, rng: np.random.Generator, *, steps: int = 20, eta: float = 1.0
 ) -> np.ndarray:
     """Paint a scene.
 
@@ -158,6 +159,29 @@ def sample(
         noisy = _step(noisy, velocity, (float(kept[level]), following), eta, rng)
         before = hole
     return np.where(before, noisy, scene.known).astype(np.float32)
+
+
+def level_texture(painted: np.ndarray, scene: Scene) -> np.ndarray:
+    """Bring the fine texture of painted lung to the spread of the texture around it.
+
+    A network that never saw a scan's reconstruction kernel paints the texture of those it saw. Vessels, walls and
+    nodules are left as they are painted, and so is the rim as far as it is not paint.
+
+    Parameters
+    ----------
+    painted
+        (z, y, x) float32 of `sample`.
+    scene
+        What it was painted into.
+    """
+    smooth = smooth_in_plane(painted, scene.step_mm)
+    texture, spread = painted - smooth, think(scene).spread
+    lung = (scene.weight > 0) & (smooth < float(to_network(np.array(LUNG_BELOW_HU)))) & (scene.ball == 0)
+    if lung.sum() < LEAST_LEVELLED:
+        return painted
+    gain = np.clip(np.sqrt((spread[lung] ** 2).mean() / max(float((texture[lung] ** 2).mean()), 1e-6)), *LEVELS)
+    levelled: np.ndarray = painted + lung * scene.weight * np.float32(gain - 1) * texture
+    return levelled
 
 
 def _step(

@@ -9,6 +9,7 @@ from verict.tamper.forgery import Family
 
 _FAMILIES = {
     "ctgan": "verict.tamper.families.ctgan:CtGan",
+    "diffusion": "verict.tamper.families.diffusion:DiffusionInpaint",
     "splice": "verict.tamper.families.splice:Splice",
     "splice-poisson": "verict.tamper.families.splice:PoissonSplice",
     "copy-move": "verict.tamper.families.copy_move:CopyMove",

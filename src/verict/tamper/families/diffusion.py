@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from verict.errors import InputError
 from verict.tamper.cubes import Cube, cube_around, resize
-from verict.tamper.diffusion import CLIP_HU, MULTIPLE, Denoiser, Scene, from_network, sample, to_network
+from verict.tamper.diffusion import CLIP_HU, MULTIPLE, Denoiser, Scene, from_network, level_texture, sample, to_network
 from verict.tamper.forgery import ForgeryKind, Paint, Target
 from verict.tamper.holes import HoleShape, cut_hole, draw_lumpy_ball
 from verict.weights import open_session, read_card
@@ -59,7 +59,7 @@ class DiffusionSettings:
     """
 
     steps: int = 20
-    eta: float = 0.5
+    eta: float = 1.0
     nodule_hu: float | None = None
     most_voxels: int = MOST_VOXELS
 
@@ -252,6 +252,6 @@ def _paint_on_grid(
     weight = np.clip(bring(scene.weight, "constant"), 0, 1)
     ball = np.clip(bring(scene.ball, "constant"), 0, 1)
     shown = Scene(bring(scene.known, "edge"), weight, (z, y, x), ball, scene.nodule_hu)
-    painted = sample(denoise, shown, rng, steps=settings.steps, eta=settings.eta)
+    painted = level_texture(sample(denoise, shown, rng, steps=settings.steps, eta=settings.eta), shown)
     painted = painted[tuple(slice(0, n) for n in grid)]
     return painted if grid == shape else resize(painted, shape)

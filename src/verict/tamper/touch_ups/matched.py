@@ -87,7 +87,7 @@ class Matched:
         drawn = np.sqrt(1 - mixed.kept**2)
         dense = _smoothstep((mixed.content - SOFT_BETWEEN_HU[0]) / (SOFT_BETWEEN_HU[1] - SOFT_BETWEEN_HU[0]))
         ends = _Ends.of(target, paint, mixed, lung.noise_hu)
-        window = int(rng.choice(lung.whole))
+        window = int(rng.choice(lung.typical))
         tissue = ends.draw_tissue(lung, window, rng)
         structure = split(tissue, lung.noise_hu)
         usual = float((_fine(structure, target.spacing_mm, FINE_MM) ** 2).mean())
@@ -97,7 +97,7 @@ class Matched:
         noise += np.sqrt((1 - share**2) / (1 + mixed.kept)) * lacking[tuple(slice(n) for n in before.shape)]
         soft = learn_texture(target, paint.box, Tissue.SOFT) if (dense * drawn).any() else None
         if soft is not None:
-            power = _soft_power(soft, int(rng.choice(soft.whole)), paint, dense, lung.noise_hu)
+            power = _soft_power(soft, int(rng.choice(soft.typical)), paint, dense, lung.noise_hu)
             noise = np.sqrt(1 - dense) * noise + np.sqrt(dense) * ends.draw_noise(soft, power, rng)
         hu = mixed.content + mixed.kept * (before - mixed.stood) + drawn * noise + share * structure
         hu = np.where(mixed.kept < 1, np.maximum(hu, float(target.hu[target.run].min())), before)

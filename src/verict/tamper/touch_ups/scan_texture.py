@@ -28,8 +28,9 @@ FILTER_RANGE = 2.5  # its standard deviation in HU, in those of the noise
 HIGH_PASS_PX = 1.5
 MARGIN_PX = 4  # around a window, so that filters know what lies beyond
 SMOOTHED_PX = 1.5  # before a window is judged: what is still bright then is a vessel one could name
-OWN_BINS = 0.4  # by which a window's own spectrum is smoothed, in steps of it
+OWN_BINS = 0.6  # by which a window's own spectrum is smoothed, in steps of it
 SHAPE_BINS = 0.7  # the same for the mean of all
+TYPICAL = 0.8  # of the windows are: by how high the highest peak of their structure stands above what is usual there
 MOST_WINDOWS = 60
 LEAST_WINDOWS = 12
 REACH_MM, PLANE_REACH_MM = 40.0, 90.0  # along z and in the plane, in which windows are looked for
@@ -76,10 +77,16 @@ class Texture:
     correlation: np.ndarray
 
     @property
-    def whole(self) -> np.ndarray:
-        """Indices of the windows with the most slices: those whose own spectrum is known best."""
+    def typical(self) -> np.ndarray:
+        """Indices of the windows with the most slices, whose own spectrum is known best, but for the most singular.
+
+        Those whose structure lies in few frequencies hold a fissure or the like: drawn anew it would be stripes.
+        """
         slices = np.array([len(stack) for stack in self.stacks])
-        return np.flatnonzero(slices == slices.max())
+        whole = np.flatnonzero(slices == slices.max())
+        structure = np.maximum(self.structure_power[whole], 1e-6)
+        peak = (structure / np.exp(np.log(structure).mean(axis=0))).max(axis=(1, 2))
+        return whole[peak <= np.quantile(peak, TYPICAL)]
 
     @property
     def side(self) -> int:
