@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from verict.tamper.holes import guess_tissue, measure_spread, smooth_in_plane
+from verict.tamper.holes import guess_tissue, mark_plain, measure_spread, smooth_in_plane
 
 CLIP_HU = (-1024.0, 300.0)  # all lung and soft tissue; what is brighter is shown to the network as 300 HU
 MIDDLE_HU, UNIT_HU = -750.0, 200.0  # the network's 0 and 1: lung texture has a spread of about 0.4
@@ -176,7 +176,8 @@ def level_texture(painted: np.ndarray, scene: Scene) -> np.ndarray:
     """
     smooth = smooth_in_plane(painted, scene.step_mm)
     texture, spread = painted - smooth, think(scene).spread
-    lung = (scene.weight > 0) & (smooth < float(to_network(np.array(LUNG_BELOW_HU)))) & (scene.ball == 0)
+    below = float(to_network(np.array(LUNG_BELOW_HU)))
+    lung = (scene.weight > 0) & (scene.ball == 0) & mark_plain(smooth, scene.step_mm, below=below)
     if lung.sum() < LEAST_LEVELLED:
         return painted
     gain = np.clip(np.sqrt((spread[lung] ** 2).mean() / max(float((texture[lung] ** 2).mean()), 1e-6)), *LEVELS)

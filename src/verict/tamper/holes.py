@@ -140,18 +140,23 @@ def smooth_in_plane(values: np.ndarray, step_mm: Sequence[float]) -> np.ndarray:
     return smooth
 
 
+def mark_plain(smooth: np.ndarray, step_mm: Sequence[float], *, below: float) -> np.ndarray:
+    """(z, y, x) bool: where smoothed values lie below ``below`` there and 1.5 mm around in plane, away from vessels."""
+    apart = [1, *(2 * int(np.ceil(TEXTURE_MM / s)) + 1 for s in step_mm[1:])]
+    plain: np.ndarray = ndimage.maximum_filter(smooth, apart) < below
+    return plain
+
+
 def measure_spread(
     filled: np.ndarray, hole: np.ndarray, step_mm: Sequence[float], *, below: float
 ) -> np.ndarray:
     """Standard deviation of the fine texture around each voxel, and around a hole for those within; float32.
 
-    Texture is what smoothing by 1.5 mm in plane takes away, where the smoothed values there and 1.5 mm around lie below
-    ``below``, so that vessels and walls are none. Where there is no such place, all that is known counts. What fills
+    Texture is what smoothing by 1.5 mm in plane takes away, in plain lung (`mark_plain`). Where there is no such place, all that is known counts. What fills
     the hole is no texture.
     """
     smooth = smooth_in_plane(filled, step_mm)
-    apart = [1, *(2 * int(np.ceil(TEXTURE_MM / s)) + 1 for s in step_mm[1:])]
-    counts = ~hole & (ndimage.maximum_filter(smooth, apart) < below)
+    counts = ~hole & mark_plain(smooth, step_mm, below=below)
     if not counts.any():
         counts = ~hole if not hole.all() else hole
     variance = np.where(counts, (filled - smooth) ** 2, 0).astype(np.float32)
