@@ -152,8 +152,8 @@ def measure_spread(
 ) -> np.ndarray:
     """Standard deviation of the fine texture around each voxel, and around a hole for those within; float32.
 
-    Texture is what smoothing by 1.5 mm in plane takes away, in plain lung (`mark_plain`). Where there is no such place, all that is known counts. What fills
-    the hole is no texture.
+    Texture is what smoothing by 1.5 mm in plane takes away, in plain lung (`mark_plain`). Where there is no such place,
+    all that is known counts. What fills the hole is no texture.
     """
     smooth = smooth_in_plane(filled, step_mm)
     counts = ~hole & mark_plain(smooth, step_mm, below=below)
