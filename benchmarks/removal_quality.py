@@ -1,6 +1,8 @@
 """How well CT-GAN's remover paints healthy lung, against classical fills, on scans it was not trained on.
 
-Run it alone: ``python benchmarks/removal_quality.py ../shared/data``. Needs the extra verict[tamper].
+Needs the extra verict[tamper]; about ten minutes.
+
+    python benchmarks/removal_quality.py ../shared/data --write docs/ctgan.md
 
 From each left-out series cuboids of healthy lung are cut as the attack cuts them (32 mm at 1 mm; the criteria stand in
 `verict.training.ctgan.data.find_healthy_sites`; centres at least 10 mm apart). Their middle 20 mm are painted anew by
@@ -25,6 +27,7 @@ from skimage.metrics import structural_similarity
 from skimage.restoration import inpaint_biharmonic
 
 from verict.datasets.scans import read_authentic_scans
+from verict.documents import replace_part
 from verict.tamper.ctgan_cuboid import FLOOR_HU, HOLE, SIDE, paint_cuboid
 from verict.tamper.families.ctgan import WEIGHTS, open_model
 from verict.tamper.forgery import ForgeryKind
@@ -37,6 +40,8 @@ BOOTSTRAPS = 2000
 MASK = np.zeros((SIDE,) * 3, bool)
 MASK[HOLE] = True
 LUNG_BELOW_HU = -600.0
+
+START, END = "<!-- removal quality: start -->", "<!-- removal quality: end -->"
 
 Fill = Callable[[np.ndarray], np.ndarray]
 """A cuboid with anything in its hole to one with the hole painted."""
@@ -136,6 +141,27 @@ def summarise(scores: dict[str, dict[str, np.ndarray]], rng: np.random.Generator
     return figures
 
 
+def tabulate(figures: dict[str, dict[str, object]], cuboids: dict[str, int]) -> str:
+    """One row a method, and how much better the network is."""
+    counts = ", ".join(f"{count} of {series}" for series, count in cuboids.items())
+    lines = [
+        f"{sum(cuboids.values())} cuboids ({counts}).", "",
+        "| method | MAE, HU | CT-GAN is better by | SSIM | CT-GAN is better by |", "|---|---|---|---|---|",
+    ]
+    for method, row in figures.items():
+        cells = []
+        for name, digits in (("mae_hu", 1), ("ssim", 3)):
+            figure = row[name]
+            cells.append(_say(figure["value"], figure["interval"], digits))
+            cells.append("" if method == "ctgan" else _say(figure["gain_of_ctgan"], figure["gain_interval"], digits))
+        lines.append(f"| {method} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _say(value: float, interval: list[float], digits: int) -> str:
+    return f"{value:.{digits}f} ({interval[0]:.{digits}f} to {interval[1]:.{digits}f})"
+
+
 def main() -> None:
     """Measure every method on every cuboid and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -144,6 +170,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=150, help="cuboids of each series")
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--quick", action="store_true", help="leave out the biharmonic fills; keep no result")
+    parser.add_argument("--write", type=Path, metavar="DOCUMENT", help=f"put the table between {START} and {END}")
     options = parser.parse_args()
     model = open_model(ForgeryKind.REMOVE, options.weights)
     fills: dict[str, Fill] = {
@@ -171,6 +198,10 @@ def main() -> None:
                 low, high = figure["gain_interval"]
                 line += f"  ctgan is better by {figure['gain_of_ctgan']:+.3f} ({low:+.3f} to {high:+.3f})"
             print(line, {series: round(value, 3) for series, value in figure["by_series"].items()})
+    if options.write:
+        table = tabulate(figures, {series: len(cut) for series, cut in cuboids.items()})
+        text = options.write.read_text(encoding="utf-8")
+        options.write.write_text(replace_part(text, START, END, f"\n\n{table}\n\n"), encoding="utf-8")
     if not options.quick:
         settings = {"count": options.count, "seed": options.seed, "weights": model.card["sha256"]}
         print(keep_result("removal_quality", settings, {"cuboids": {s: len(c) for s, c in cuboids.items()}, **figures}))
