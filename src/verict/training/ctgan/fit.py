@@ -44,6 +44,8 @@ class FitRecipe:
         Of the absolute error within the hole against that of the rim; published 1.
     decay_from
         Share of the steps after which the learning rates fall linearly to 0; published 1, that is never.
+    dropout
+        Of the generator; published 0.5.
     seed
         The same seed, bank and number of threads give the same weights.
     """
@@ -57,6 +59,7 @@ class FitRecipe:
     mae_weight: float = 100.0
     hole_weight: float = 1.0
     decay_from: float = 0.5
+    dropout: float = 0.5
     seed: int = 7
 
 
@@ -65,7 +68,7 @@ class _State:
 
     def __init__(self, recipe: FitRecipe) -> None:
         torch.manual_seed(recipe.seed)
-        self.generator, self.discriminator = Generator(recipe.filters), Discriminator(recipe.filters)
+        self.generator, self.discriminator = Generator(recipe.filters, recipe.dropout), Discriminator(recipe.filters)
         betas = (recipe.beta, 0.999)
         self.paints = torch.optim.Adam(self.generator.parameters(), recipe.learning_rate, betas)
         self.judges = torch.optim.Adam(self.discriminator.parameters(), recipe.discriminator_rate, betas)

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 KERNEL = 4
 SLOPE = 0.2  # of the leaky rectifiers
-DROPOUT = 0.5
+DROPOUT = 0.5  # as published
 MOMENTUM = 0.2  # of batch statistics, what Keras calls 0.8
 EPSILON = 1e-3  # Keras' default
 
@@ -73,11 +73,11 @@ def _share_taps() -> torch.Tensor:
 class Up(nn.Module):
     """Upsampling and convolution, rectifier, dropout, batch normalisation, and the skip beside it."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, dropout: float) -> None:
         super().__init__()
         self.up = UpConvolution(inputs, outputs)
         self.norm = nn.BatchNorm3d(outputs, EPSILON, MOMENTUM)
-        self.dropout = nn.Dropout(DROPOUT)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
         """(n, inputs, d, h, w) and (n, skipped, 2d, 2h, 2w) to (n, outputs + skipped, 2d, 2h, 2w)."""
@@ -92,9 +92,11 @@ class Generator(nn.Module):
     ----------
     filters
         Of the first layer; the deeper ones have 2, 4, 8 and 8 times as many. Published: 100.
+    dropout
+        Share of the values that a step of training leaves out on the way up.
     """
 
-    def __init__(self, filters: int) -> None:
+    def __init__(self, filters: int, dropout: float = DROPOUT) -> None:
         super().__init__()
         widths = (filters, 2 * filters, 4 * filters, 8 * filters, 8 * filters)
         self.down = nn.ModuleList(
@@ -102,10 +104,10 @@ class Generator(nn.Module):
             for level, (inputs, outputs) in enumerate(pairwise((1, *widths)))
         )
         self.up = nn.ModuleList([
-            Up(8 * filters, 8 * filters),
-            Up(16 * filters, 4 * filters),
-            Up(8 * filters, 2 * filters),
-            Up(4 * filters, filters),
+            Up(8 * filters, 8 * filters, dropout),
+            Up(16 * filters, 4 * filters, dropout),
+            Up(8 * filters, 2 * filters, dropout),
+            Up(4 * filters, filters, dropout),
         ])
         self.last = UpConvolution(2 * filters, 1)
 
