@@ -1,7 +1,7 @@
 """Fixtures every test may use: real data, external tools, extras; and no network for anybody.
 
-A test that asks for `dcmtk` or `require_extra`, or that lies under tests/training, is marked `extra` by
-itself: `make test` leaves it out, `make test-all` runs it. What a machine lacks skips with the reason, and
+A test that asks for `dcmtk`, `openssl`, `orthanc` or `require_extra`, or that lies under tests/training, is marked
+`extra` by itself: `make test` leaves it out, `make test-all` runs it. What a machine lacks skips with the reason, and
 fails instead where the environment variable CI is set.
 """
 
@@ -27,6 +27,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 TRAINING_TESTS = ROOT / "tests" / "training"
 NEEDED_BY_TRAINING = ("sklearn", "onnx", "torch", "monai")
+EXTRA_FIXTURES = frozenset({"dcmtk", "openssl", "orthanc", "require_extra"})
 IN_CI = bool(os.environ.get("CI"))
 
 hypothesis.settings.register_profile("verict", deadline=None, derandomize=IN_CI)
@@ -45,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as extra what needs an extra or an external tool."""
     for item in items:
         names = getattr(item, "fixturenames", ())
-        if "dcmtk" in names or "require_extra" in names or item.path.is_relative_to(TRAINING_TESTS):
+        if EXTRA_FIXTURES.intersection(names) or item.path.is_relative_to(TRAINING_TESTS):
             item.add_marker(pytest.mark.extra)
 
 
@@ -111,6 +112,15 @@ def dcmtk() -> Callable[[str], Path]:
         return Path(path)
 
     return find
+
+
+@pytest.fixture(scope="session")
+def openssl() -> Path:
+    """The path of the program openssl."""
+    path = shutil.which("openssl")
+    if path is None:
+        _do_without("openssl", "install the package openssl")
+    return Path(path)
 
 
 @pytest.fixture(scope="session")
