@@ -1,0 +1,117 @@
+"""Verifies every object of a folder, file or zip, and says in a sentence what holds of each series."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import ZipFile
+
+from verict.ct.sources import Source, ZipMember, list_sources, open_zip, read_bytes
+from verict.custody.trust import TrustStore
+from verict.custody.verify_object import WORST_FIRST, ObjectState, ObjectVerdict, verify_bytes
+from verict.errors import InputError, NotDicomError, VerictError, say_count
+
+WORKERS = 4
+SIGNERS_WORD = "the signer's word"
+
+
+@dataclass(frozen=True)
+class StudyVerdict:
+    """What custody says of each object of a study.
+
+    ``passed_over`` names files that are no DICOM objects, ``failures`` those that could not be read.
+    """
+
+    source: str
+    objects: tuple[ObjectVerdict, ...]
+    passed_over: tuple[str, ...]
+    failures: tuple[VerictError, ...]
+
+    @property
+    def series(self) -> dict[str, list[ObjectVerdict]]:
+        """The objects by SeriesInstanceUID, in the order of the files."""
+        found: dict[str, list[ObjectVerdict]] = {}
+        for verdict in self.objects:
+            found.setdefault(verdict.series_instance_uid, []).append(verdict)
+        return found
+
+
+def verify_study(
+    study: Path, trust: TrustStore, *, allow_weak_mac: bool = False, progress: Callable[[int, int], None] | None = None
+) -> StudyVerdict:
+    """Verify every DICOM object of a folder, a file or a zip.
+
+    Parameters
+    ----------
+    study
+        What to look into.
+    trust
+        Whom to trust.
+    allow_weak_mac
+        Let MD5, SHA-1 and RIPEMD-160 pass, and say so.
+    progress
+        Is told how many files are done and how many there are.
+
+    Raises
+    ------
+    InputError
+        If the study cannot be read as a whole.
+    """
+    listing = list_sources(study)
+    objects: list[ObjectVerdict] = []
+    passed_over: list[str] = []
+    failures: list[VerictError] = list(listing.failures)
+    for number, done in enumerate(_verify_all(study, listing.sources, trust, allow_weak_mac), start=1):
+        if isinstance(done, NotDicomError):
+            passed_over.append(done.file or "")
+        elif isinstance(done, InputError):
+            failures.append(done)
+        else:
+            objects.append(done)
+        if progress is not None:
+            progress(number, len(listing.sources))
+    return StudyVerdict(str(study), tuple(objects), tuple(passed_over), tuple(failures))
+
+
+def _verify_all(
+    study: Path, sources: Sequence[Source], trust: TrustStore, allow_weak_mac: bool
+) -> Iterator[ObjectVerdict | InputError]:
+    archive: ZipFile | None = None
+
+    def verify(source: Source) -> ObjectVerdict | InputError:
+        try:
+            return verify_bytes(read_bytes(source, archive), trust, file=source.name, allow_weak_mac=allow_weak_mac)
+        except InputError as error:
+            return error
+
+    if any(isinstance(source, ZipMember) for source in sources):
+        with open_zip(study) as archive:  # one stream, so one after another
+            yield from map(verify, sources)
+    else:
+        with ThreadPoolExecutor(WORKERS) as pool:
+            yield from pool.map(verify, sources)
+
+
+def describe_series(verdicts: Sequence[ObjectVerdict]) -> str:
+    """One sentence on the objects of one series, without its UID."""
+    counts = {state: sum(v.state is state for v in verdicts) for state in WORST_FIRST}
+    whole = say_count(len(verdicts), "file")
+    present = [state for state in WORST_FIRST if counts[state]]
+    if present == [ObjectState.UNSIGNED]:
+        return f"{whole}, unsigned: nothing can be said of who made them or whether they changed"
+    parts = ", ".join(f"{counts[state]} {state}" for state in present)
+    if present != [ObjectState.VALID]:
+        words = f"{whole}: {parts}"
+        if counts[ObjectState.UNSIGNED]:
+            words += "; a signature may have been stripped from some"
+        return words
+    signers = dict.fromkeys(s.signer for v in verdicts for s in v.signatures)
+    times = sorted(s.signed_at for v in verdicts for s in v.signatures)
+    span = _say_time(times[0]) if times[0][:12] == times[-1][:12] else f"{_say_time(times[0])} to {_say_time(times[-1])}"
+    return f"{whole}, unchanged since signed by {', '.join(signers)} on {span} ({SIGNERS_WORD})"
+
+
+def _say_time(text: str) -> str:
+    return f"{text[:4]}-{text[4:6]}-{text[6:8]} {text[8:10]}:{text[10:12]}"
