@@ -13,7 +13,9 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from verict.custody.changes import SeriesChanges, compare_series
 from verict.custody.content import read_study
+from verict.custody.keys import Signer
 from verict.custody.manifest import Manifest, build_manifest
+from verict.custody.sign_object import SignOptions, sign_bytes
 
 SLICES = 6
 
@@ -86,6 +88,27 @@ def paint(file: Path, value: int = 300) -> None:
         ds["PixelData"].VR = "OW"
 
     change_object(file, change)
+
+
+def sign_roughly(ds: Dataset, name: str = "a") -> None:
+    """What a digital signature leaves in an object; the mathematics is not asked here."""
+    signature = Dataset()
+    signature.MACIDNumber, signature.DigitalSignatureUID = 1, uid(name)
+    signature.DigitalSignatureDateTime = "20261127170000"
+    signature.add_new("Signature", "OB", name.encode() * 64)
+    ds.DigitalSignaturesSequence = [*ds.get("DigitalSignaturesSequence", []), signature]
+
+
+def sign_roughly_all(folder: Path) -> None:
+    """The same for every file of a folder, each with a signature of its own."""
+    for index, file in enumerate(sorted(folder.iterdir())):
+        change_object(file, lambda ds, index=index: sign_roughly(ds, f"{index:02d}"))
+
+
+def sign_all(folder: Path, signer: Signer) -> None:
+    """Sign every object of a folder, in place."""
+    for file in sorted(folder.iterdir()):
+        file.write_bytes(sign_bytes(file.read_bytes(), signer, SignOptions(), file=file.name).data)
 
 
 def seal(folder: Path) -> Manifest:

@@ -9,7 +9,19 @@ from pathlib import Path
 import pydicom
 import pytest
 from builders import TRANSFER_SYNTAXES, make_enhanced, make_series, write_dataset
-from custody.sealed_series import EXPLICIT, SLICES, change_object, compare, make_rich_series, paint, reencode, seal, uid
+from custody.sealed_series import (
+    EXPLICIT,
+    SLICES,
+    change_object,
+    compare,
+    make_rich_series,
+    paint,
+    reencode,
+    seal,
+    sign_roughly,
+    sign_roughly_all,
+    uid,
+)
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian, RLELossless
 
@@ -310,18 +322,8 @@ def test_a_record_that_was_signed_must_stay(folder: Path) -> None:
     assert "OriginalAttributesSequence" in say_changed(manifest, folder)
 
 
-def sign_roughly(ds: Dataset, name: str = "a") -> None:
-    """What a digital signature leaves in an object; the mathematics is not asked here."""
-    signature = Dataset()
-    signature.MACIDNumber, signature.DigitalSignatureUID = 1, uid(name)
-    signature.DigitalSignatureDateTime = "20261127170000"
-    signature.add_new("Signature", "OB", name.encode() * 64)
-    ds.DigitalSignaturesSequence = [*ds.get("DigitalSignaturesSequence", []), signature]
-
-
 def sealed_with_signatures(folder: Path) -> Manifest:
-    for index in range(SLICES):
-        change_object(slice_file(folder, index), lambda ds, index=index: sign_roughly(ds, f"{index:02d}"))
+    sign_roughly_all(folder)
     return seal(folder)
 
 
