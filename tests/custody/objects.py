@@ -9,7 +9,9 @@ EXPLICIT, IMPLICIT, BIG, DEFLATED = (
     "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99",
 )  # fmt: skip
 JPEG_LS, RLE = "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.5"
-SYNTAXES = {"explicit": EXPLICIT, "implicit": IMPLICIT, "big": BIG, "deflated": DEFLATED, "jpeg-ls": JPEG_LS, "rle": RLE}
+SYNTAXES = {
+    "explicit": EXPLICIT, "implicit": IMPLICIT, "big": BIG, "deflated": DEFLATED, "jpeg-ls": JPEG_LS, "rle": RLE,
+}  # fmt: skip
 LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 _WIDTHS = {b"US": 2, b"SS": 2, b"OW": 2, b"AT": 2, b"UL": 4, b"SL": 4, b"FL": 4, b"OF": 4, b"FD": 8, b"OD": 8}
 SOP_INSTANCE = b"1.2.826.0.1.3680043.10.1544.7\0"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -11,6 +9,7 @@ from verict.ct.part10 import EXPLICIT_LITTLE
 from verict.custody.byte_stream import is_signable, is_signable_tag, stream_elements
 from verict.custody.elements import NATIVE, Element, ParsedObject, name_tag, parse_object
 from verict.custody.keys import Signer
+from verict.custody.mac import hash_stream, holds
 from verict.custody.profiles import Profile, Purpose, changes_picture, is_creator_minimum
 from verict.custody.signature import (
     DIGITAL_SIGNATURES,
@@ -114,7 +113,8 @@ def sign_bytes(data: bytes, signer: Signer, options: SignOptions, *, file: str) 
     syntax = EXPLICIT_LITTLE if parsed.transfer_syntax in NATIVE else parsed.transfer_syntax
     algorithm = options.mac.upper()
     part = signed_part(number, options.signed_at or datetime.now(UTC), options.purpose)
-    digest = hash_stream(MAC_NAMES[algorithm], stream_elements(parsed.data, parsed.coding, signable), stream_part(part))
+    content = stream_elements(parsed.data, parsed.coding, signable)
+    digest = hash_stream(MAC_NAMES[algorithm], content, [stream_part(part)])
     signature = signer.sign_digest(digest, MAC_NAMES[algorithm])
     parameters = MacParameters(number, syntax, algorithm, tuple(element.tag for element in signable))
     pieces = splice_signature(
@@ -123,15 +123,6 @@ def sign_bytes(data: bytes, signer: Signer, options: SignOptions, *, file: str) 
         signature_item(part, signer.certificate_der, signature, parsed.coding),
     )
     return SignedObject(pieces, names, sop, series)
-
-
-def hash_stream(name: str, stream: Iterator[bytes | memoryview], tail: bytes) -> bytes:
-    """The digest of a byte stream and what follows it, by the hash's name in hashlib."""
-    hasher = hashlib.new(name)
-    for piece in stream:
-        hasher.update(piece)
-    hasher.update(tail)
-    return hasher.digest()
 
 
 def _refuse_irregular(parsed: ParsedObject) -> None:
@@ -178,8 +169,6 @@ def _is_signed_already(parsed: ParsedObject, signer: Signer, options: SignOption
     wanted = [p for p in found if p.number == last.mac_number and p.tags == signable]
     if not wanted or MAC_NAMES.get(wanted[0].algorithm) != options.mac:
         return False
-    from verict.custody.verify_object import holds
-
     return holds(parsed, wanted[0], last)
 
 

@@ -90,7 +90,8 @@ def sign_study(
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
-        raise OutputError(f"cannot be written: {error.strerror or error}", file=error.filename or out or study) from error
+        place = error.filename or out or study
+        raise OutputError(f"cannot be written: {error.strerror or error}", file=place) from error
     moved = [SignedFile(f.name, out / f.path.relative_to(partial), f.sop_instance_uid, f.series_instance_uid,
                         f.unsigned, f.again) for f in signed.files]  # fmt: skip
     return SignedStudy(out, tuple(moved), signed.passed_over, signed.failures)
@@ -122,10 +123,9 @@ def replace_file(path: Path, pieces: Sequence[bytes | memoryview], like: Path | 
         if like is not None:
             shutil.copymode(like, part)
         part.replace(path)
-    except BaseException:
+    finally:
         with contextlib.suppress(OSError):
-            part.unlink()
-        raise
+            part.unlink(missing_ok=True)
 
 
 def _sign_all(
@@ -175,10 +175,9 @@ def _open_partial(study: Path, out: Path) -> Path:
     """A hidden folder beside the output folder, which has to be free and outside of the study."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError("the output place is not an empty folder", file=out, next_step="name a new one")
-    inside = study.resolve() if study.is_dir() else study.resolve().parent
-    if inside == out.resolve() or inside in out.resolve().parents:
-        if study.is_dir():
-            raise OutputError("the output place lies in the study", file=out, next_step="name a folder elsewhere")
+    inside = study.resolve()
+    if study.is_dir() and inside in (out.resolve(), *out.resolve().parents):
+        raise OutputError("the output place lies in the study", file=out, next_step="name a folder elsewhere")
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.{secrets.token_hex(4)}.partial")
     partial.mkdir()

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 from pathlib import Path
-
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 
 from verict.ct.part10 import DEFLATED, EXPLICIT_LITTLE
 from verict.ct.sources import open_disk_file, unreadable
-from verict.custody.byte_stream import is_signable, is_signable_tag, stream_elements
+from verict.custody.byte_stream import is_signable, is_signable_tag
 from verict.custody.elements import NATIVE, Element, ParsedObject, find_element, name_tag, parse_object
-from verict.custody.keys import UNREADABLE
+from verict.custody.mac import holds
 from verict.custody.profiles import changes_picture, must_be_signed
 from verict.custody.signature import (
     DIGITAL_SIGNATURES,
@@ -30,7 +23,6 @@ from verict.custody.signature import (
     SignatureItem,
     read_mac_parameters,
     read_signature,
-    trim_der,
 )
 from verict.custody.trust import Standing, TrustStore
 from verict.errors import printable, say_count
@@ -38,17 +30,13 @@ from verict.errors import printable, say_count
 SOP_INSTANCE_UID, SERIES_INSTANCE_UID = 0x00080018, 0x0020000E
 MAX_SIGNATURES = 64  # an object; each costs a pass over it
 
-_HASHES: dict[str, type[hashes.HashAlgorithm]] = {
-    "sha256": hashes.SHA256, "sha384": hashes.SHA384, "sha512": hashes.SHA512, "sha1": hashes.SHA1, "md5": hashes.MD5,
-}  # fmt: skip
-_DIGEST_INFO = {"ripemd160": bytes.fromhex("3021300906052b2403020105000414")}
-"""What stands before the digest in a PKCS #1 signature where cryptography has no such hash (RFC 8017 9.2)."""
-
 
 class ObjectState(StrEnum):
-    """What custody says of an object."""
+    """What custody says of an object; re-encoded and coerced only a manifest can tell from invalid."""
 
     VALID = "valid"
+    REENCODED = "re-encoded, content identical"
+    COERCED = "coerced, content else identical"
     INVALID = "invalid"
     UNTRUSTED = "untrusted"
     EXPIRED = "expired"
@@ -58,11 +46,13 @@ class ObjectState(StrEnum):
     @property
     def exit_code(self) -> int:
         """0 valid, 20 invalid, 22 untrusted, expired or revoked, 21 unsigned."""
-        return {"valid": 0, "invalid": 20, "unsigned": 21}.get(self.value, 22)
+        if self in (ObjectState.VALID, ObjectState.REENCODED, ObjectState.COERCED):
+            return 0
+        return {ObjectState.INVALID: 20, ObjectState.UNSIGNED: 21}.get(self, 22)
 
 
 WORST_FIRST = (ObjectState.INVALID, ObjectState.REVOKED, ObjectState.EXPIRED, ObjectState.UNTRUSTED,
-               ObjectState.UNSIGNED, ObjectState.VALID)  # fmt: skip
+               ObjectState.UNSIGNED, ObjectState.COERCED, ObjectState.REENCODED, ObjectState.VALID)  # fmt: skip
 _STATE_OF = {Standing.TRUSTED: ObjectState.VALID, Standing.UNTRUSTED: ObjectState.UNTRUSTED,
              Standing.EXPIRED: ObjectState.EXPIRED, Standing.REVOKED: ObjectState.REVOKED,
              Standing.ALTERED: ObjectState.INVALID}  # fmt: skip
@@ -84,6 +74,9 @@ class SignatureVerdict:
         The tags it covers.
     location
         Where in the object it stands; empty for the object itself.
+    is_sound
+        Whether the signature is well-formed, allowed and its certificate unaltered: if it is invalid all the same,
+        the content differs from what was signed, be it only in its encoding.
     """
 
     uid: str
@@ -95,6 +88,7 @@ class SignatureVerdict:
     reason: str
     signed_tags: tuple[int, ...] = ()
     location: str = ""
+    is_sound: bool = True
 
 
 @dataclass(frozen=True)
@@ -102,6 +96,7 @@ class ObjectVerdict:
     """What custody says of one object.
 
     ``unsigned`` names each attribute that no signature covers; ``added`` those of them that change the picture.
+    ``only_differs`` tells of an invalid object that all its signatures are sound and merely do not fit the content.
     Preamble and file meta information are never signed (PS3.15 C.1).
     """
 
@@ -113,6 +108,7 @@ class ObjectVerdict:
     signatures: tuple[SignatureVerdict, ...]
     unsigned: tuple[str, ...]
     added: tuple[str, ...]
+    only_differs: bool = False
 
     @property
     def exit_code(self) -> int:
@@ -162,7 +158,7 @@ def verify_bytes(data: bytes, trust: TrustStore, *, file: str, allow_weak_mac: b
     signatures = list(verifier.examine(parsed.elements, ""))
     for location, elements in _nested(parsed.elements, ""):
         signatures += verifier.examine(elements, location)
-    return _conclude(parsed, signatures, verifier)
+    return _conclude(parsed, signatures)
 
 
 class _Verifier:
@@ -211,25 +207,34 @@ class _Verifier:
         self, parameters: MacParameters, signature: SignatureItem, elements: Sequence[Element], location: str
     ) -> SignatureVerdict:
         trust, state = self.trust.judge(signature.certificate, signature.signed_at), ObjectState.INVALID
-        reason = trust.reason
+        reason, sound = trust.reason, False
         if trust.standing is not Standing.ALTERED:
-            reason = self._find_fault(parameters, signature, elements)
+            reason = self._find_misuse(parameters)
+            sound = not reason
+            reason = reason or self._find_difference(parameters, signature, elements)
         if not reason:
             state, reason = _STATE_OF[trust.standing], trust.reason
         if parameters.algorithm not in STRONG_MACS and state is ObjectState.VALID:
             reason = f"{reason}; its {parameters.algorithm} is broken and let pass only because it was asked for"
         return SignatureVerdict(
             signature.uid, signature.signed_at_text, trust.signer, printable(signature.purpose), parameters.algorithm,
-            state, reason, parameters.tags, location,
+            state, reason, parameters.tags, location, sound,
         )  # fmt: skip
 
-    def _find_fault(self, parameters: MacParameters, signature: SignatureItem, elements: Sequence[Element]) -> str:
-        """Why a signature does not hold, whoever made it; empty where it does."""
-        parsed = self.parsed
+    def _find_misuse(self, parameters: MacParameters) -> str:
+        """Why a signature could never count, whatever it signs; empty where it could."""
         if parameters.algorithm not in MAC_NAMES:
             return f"the MAC algorithm {parameters.algorithm!r} is none that PS3.3 defines"
         if parameters.algorithm not in STRONG_MACS and not self.allow_weak_mac:
             return f"{parameters.algorithm} can be forged; --allow-weak-mac lets it pass"
+        never = [tag for tag in parameters.tags if not is_signable_tag(tag)]
+        return f"{_list(never)} may not be signed (PS3.3 C.12.1.1.3.1.1)" if never else ""
+
+    def _find_difference(
+        self, parameters: MacParameters, signature: SignatureItem, elements: Sequence[Element]
+    ) -> str:
+        """How the object differs from what was signed, as far as can be told; empty where it does not."""
+        parsed = self.parsed
         native = parsed.transfer_syntax in NATIVE  # DCMTK names the deflated syntax for the same byte stream
         if parameters.transfer_syntax not in ((EXPLICIT_LITTLE, DEFLATED) if native else (parsed.transfer_syntax,)):
             return "the pixels were re-encoded since, or the MAC parameters changed: they name another transfer syntax"
@@ -237,74 +242,21 @@ class _Verifier:
         missing = [tag for tag in parameters.tags if tag not in present]
         if missing:
             return f"content changed: {_list(missing)} removed since"
-        forbidden = [tag for tag in parameters.tags if not is_signable(present[tag])]
-        if forbidden:
-            unknown = [tag for tag in forbidden if is_signable_tag(tag)]
-            if unknown:
-                return f"{_list(unknown)} lost the value representation since: re-encoded in implicit VR, or changed"
-            return f"{_list(forbidden)} may not be signed (PS3.3 C.12.1.1.3.1.1)"
+        unknown = [tag for tag in parameters.tags if not is_signable(present[tag])]
+        if unknown:
+            return f"{_list(unknown)} lost the value representation since: re-encoded in implicit VR, or changed"
         if not holds(parsed, parameters, signature, elements):
             return "content changed since, or the signature was made for another object"
         return ""
 
 
-def holds(
-    parsed: ParsedObject, parameters: MacParameters, signature: SignatureItem, elements: Sequence[Element] | None = None
-) -> bool:
-    """Whether a signature's value fits the bytes and the certificate it bears; says nothing of trust."""
-    wanted = set(parameters.tags)
-    chosen = [element for element in (parsed.elements if elements is None else elements) if element.tag in wanted]
-    name = MAC_NAMES[parameters.algorithm]
-    try:
-        hasher = hashlib.new(name, usedforsecurity=False)
-    except ValueError:
-        return False  # OpenSSL here has no RIPEMD-160
-    for piece in stream_elements(parsed.data, parsed.coding, chosen):
-        hasher.update(piece)
-    for piece in signature.stream(parsed.data, parsed.coding):
-        hasher.update(piece)
-    return _fits(signature.certificate, signature.signature, hasher.digest(), name)
-
-
-@lru_cache(maxsize=64)
-def _public_key(certificate: bytes) -> object | None:
-    try:
-        return x509.load_der_x509_certificate(certificate).public_key()
-    except UNREADABLE:
-        return None
-
-
-def _fits(certificate: bytes, signature: bytes, digest: bytes, name: str) -> bool:
-    key = _public_key(certificate)
-    try:
-        if isinstance(key, rsa.RSAPublicKey):
-            if len(signature) != (key.key_size + 15) // 16 * 2:
-                return False
-            exact = signature[: (key.key_size + 7) // 8]
-            if signature[len(exact) :] not in (b"", b"\0"):
-                return False
-            if name in _DIGEST_INFO:
-                recovered = key.recover_data_from_signature(exact, padding.PKCS1v15(), None)
-                return recovered == _DIGEST_INFO[name] + digest
-            key.verify(exact, digest, padding.PKCS1v15(), utils.Prehashed(_HASHES[name]()))
-            return True
-        if isinstance(key, ec.EllipticCurvePublicKey) and name in _HASHES:
-            trimmed = trim_der(signature, "Signature (0400,0120)")
-            if trimmed != utils.encode_dss_signature(*utils.decode_dss_signature(trimmed)):
-                return False
-            key.verify(trimmed, digest, ec.ECDSA(utils.Prehashed(_HASHES[name]())))
-            return True
-    except (InvalidSignature, ValueError, UnsupportedAlgorithm):
-        return False
-    return False
-
-
-def _conclude(parsed: ParsedObject, signatures: Sequence[SignatureVerdict], verifier: _Verifier) -> ObjectVerdict:
+def _conclude(parsed: ParsedObject, signatures: Sequence[SignatureVerdict]) -> ObjectVerdict:
     """One verdict out of all signatures of an object: the worst of them, and what they leave open."""
     main = [s for s in signatures if not s.location]
     covered = {tag for s in main if s.state is not ObjectState.INVALID for tag in s.signed_tags}
     open_tags = [e.tag for e in parsed.elements if is_signable_tag(e.tag) and e.tag not in covered]
     reasons = [s.reason for s in signatures if s.state is ObjectState.INVALID]
+    faults = len(reasons)
     added: tuple[str, ...] = ()
     if not main:
         state = ObjectState.UNSIGNED
@@ -331,6 +283,7 @@ def _conclude(parsed: ParsedObject, signatures: Sequence[SignatureVerdict], veri
     return ObjectVerdict(
         parsed.file, printable(parsed.text(SOP_INSTANCE_UID)), printable(parsed.text(SERIES_INSTANCE_UID)), state,
         tuple(dict.fromkeys(reasons)), tuple(signatures), unsigned if main else (), added,
+        state is ObjectState.INVALID and len(reasons) == faults and all(s.is_sound for s in signatures),
     )  # fmt: skip
 
 
@@ -354,7 +307,7 @@ def _nested(elements: Iterable[Element], location: str) -> Iterator[tuple[str, t
 
 
 def _malformed(reason: str, location: str) -> SignatureVerdict:
-    return SignatureVerdict("", "", "unknown", "", "", ObjectState.INVALID, reason, (), location)
+    return SignatureVerdict("", "", "unknown", "", "", ObjectState.INVALID, reason, (), location, is_sound=False)
 
 
 def _list(tags: Sequence[int], shown: int = 4) -> str:

@@ -109,7 +109,8 @@ def describe_series(verdicts: Sequence[ObjectVerdict]) -> str:
         return words
     signers = dict.fromkeys(s.signer for v in verdicts for s in v.signatures)
     times = sorted(s.signed_at for v in verdicts for s in v.signatures)
-    span = _say_time(times[0]) if times[0][:12] == times[-1][:12] else f"{_say_time(times[0])} to {_say_time(times[-1])}"
+    first, last = _say_time(times[0]), _say_time(times[-1])
+    span = first if first == last else f"{first} to {last}"
     return f"{whole}, unchanged since signed by {', '.join(signers)} on {span} ({SIGNERS_WORD})"
 
 
