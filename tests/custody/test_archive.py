@@ -17,6 +17,7 @@ from verict.custody.keys import Signer
 from verict.custody.seal import SealReport, find_manifests, seal_study, verify_seals
 from verict.custody.trust import TrustStore
 from verict.custody.verify_object import ObjectState, verify_file
+from verict.custody.wording import say_series
 
 IDENTITY = make_identity()
 SIGNER = Signer(IDENTITY.key, IDENTITY.certificate)
@@ -48,7 +49,7 @@ def test_a_signed_series_comes_back_valid_or_reencoded(start: Any, tmp_path: Pat
     assert len(start.fetch(series, tmp_path / "got", ExplicitVRLittleEndian)) == SLICES
     assert len(start.download(tmp_path / "downloaded")) == SLICES
     for folder in (tmp_path / "got", tmp_path / "downloaded"):
-        assert say(sent, folder) == (0, "valid: 4 slices unchanged in pixels and attributes; 4 files were written anew "
+        assert say(sent, folder) == (0, "valid: 4 slices, the same in pixels and attributes; 4 files were written anew "
                                         "in the same transfer syntax")  # fmt: skip
         assert states(folder) == {ObjectState.VALID}
 
@@ -75,7 +76,8 @@ def verify(sent: Path, folder: Path) -> SealReport:
 
 def say(sent: Path, folder: Path) -> tuple[int, str]:
     seal = verify(sent, folder).seals[0]
-    return seal.exit_code, seal.sentence.partition("; ")[2]
+    assert seal.changes is not None
+    return seal.exit_code, say_series(seal.changes)
 
 
 def states(folder: Path) -> set[ObjectState]:

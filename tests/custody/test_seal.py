@@ -44,7 +44,7 @@ def test_a_sealed_study_is_valid(study: Path) -> None:
     seal = report.seals[0]
     assert (seal.exit_code, report.unlisted, report.failures) == (0, (), ())
     assert seal.sentence.startswith("signed by CT-1, Hospital on 20")
-    assert seal.sentence.endswith("UTC (the signer's word); valid: 6 slices unchanged, bit for bit")
+    assert seal.sentence.endswith("UTC (the signer's word), unchanged since: 6 slices, bit for bit")
     json.dumps(seal.as_dict(), allow_nan=False)
 
 

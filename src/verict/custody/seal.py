@@ -68,6 +68,8 @@ class SealVerdict:
         signer = f"signed by {printable(self.standing.signer)}{when}"
         doubt = "" if self.standing.standing is Standing.TRUSTED else (
             f", {self.standing.standing.value}: {self.standing.reason}")  # fmt: skip
+        if said.startswith("valid: "):
+            return f"{signer}{doubt}, unchanged since: {said.removeprefix('valid: ')}"
         return f"{signer}{doubt}; {said}"
 
     def as_dict(self) -> dict[str, Any]:

@@ -32,11 +32,11 @@ def say_series(changes: SeriesChanges) -> str:
     if outcome is Outcome.REENCODED:
         return f"re-encoded, content identical: {_say_reencoded(changes)}; pixels and attributes are what was signed"
     if all(file.bit_for_bit for file in changes.files):
-        return f"valid: {whole} unchanged, bit for bit"
+        return f"valid: {whole}, bit for bit"
     rewritten = sum(not file.bit_for_bit for file in changes.files)
     written = "file was" if rewritten == 1 else "files were"
     return (
-        f"valid: {whole} unchanged in pixels and attributes; {rewritten} {written} written anew in the same transfer "
+        f"valid: {whole}, the same in pixels and attributes; {rewritten} {written} written anew in the same transfer "
         "syntax"
     )
 
