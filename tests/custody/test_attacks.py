@@ -114,7 +114,10 @@ ATTACKS = {
         lambda: without(SIGNED, 0x00100020), ObjectState.INVALID, "PatientID removed"),
     "an empty sequence taken away": Attack(
         lambda: without(SIGNED, 0x00400555), ObjectState.INVALID, "removed"),
-    "an overlay added": Attack(lambda: with_element(SIGNED, _overlay()), ObjectState.INVALID, "not signed: (6002,3000)"),
+    "an overlay added": Attack(
+        lambda: with_element(SIGNED, _overlay()), ObjectState.INVALID, "not signed: (6002,3000)"),
+    "an overlay added and signed by another hospital": Attack(
+        lambda: sign_anyhow(with_element(SIGNED, _overlay()), foreign(), number=1), ObjectState.UNTRUSTED, "no path"),
     "an overlay added as UN": Attack(
         lambda: with_element(SIGNED, _overlay(b"UN")), ObjectState.INVALID, "not signed: (6002,3000)"),
     "a VOI LUT added": Attack(
@@ -187,7 +190,8 @@ ATTACKS = {
     "a genuine signature with SHA-1": Attack(
         lambda: sign_anyhow(PLAIN, scanner(), mac="SHA1"), ObjectState.INVALID, "SHA1 can be forged"),
     "a MAC nobody defines": Attack(
-        lambda: change_inside(SIGNED, MAC_PARAMETERS, MAC, lambda v: b"SHA999"), ObjectState.INVALID, "none that PS3.3"),
+        lambda: change_inside(SIGNED, MAC_PARAMETERS, MAC, lambda v: b"SHA999"), ObjectState.INVALID,
+        "none that PS3.3"),
     "a MAC over another transfer syntax": Attack(
         lambda: sign_anyhow(PLAIN, scanner(), syntax=RLE), ObjectState.INVALID, "transfer syntax"),
     "a certificate of another type": Attack(

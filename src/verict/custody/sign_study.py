@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from verict.ct.sources import DiskFile, list_sources, read_bytes
-from verict.custody.keys import Signer
+from verict.custody.keys import Signer, certificates_pem
 from verict.custody.sign_object import SignOptions, check_options, sign_bytes
 from verict.errors import InputError, NotDicomError, OutputError, UsageError
 
@@ -192,3 +192,28 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def intermediates_path(study: Path) -> Path:
+    """Where the certificates between a signer's and the root lie: beside the study, as an object holds one only."""
+    place = study.resolve()
+    return place.with_name(f"{place.name}.intermediates.pem")
+
+
+def write_intermediates(study: Path, signer: Signer) -> Path | None:
+    """Write the certificates between a signer's and the root beside the study; None where there are none.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    chain = [certificate for certificate in signer.chain if certificate.issuer != certificate.subject]
+    if not chain:
+        return None
+    path = intermediates_path(study)
+    try:
+        replace_file(path, [certificates_pem(chain)])
+    except OSError as error:
+        raise OutputError(f"cannot be written: {error.strerror or error}", file=path) from error
+    return path

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import ZipFile
 
 from verict.ct.sources import Source, ZipMember, list_sources, open_zip, read_bytes
+from verict.custody.changes import Outcome
+from verict.custody.seal import SealReport
 from verict.custody.trust import TrustStore
 from verict.custody.verify_object import WORST_FIRST, ObjectState, ObjectVerdict, verify_bytes
 from verict.errors import InputError, NotDicomError, VerictError, say_count
@@ -94,6 +96,32 @@ def _verify_all(
             yield from pool.map(verify, sources)
 
 
+def combine_with_seals(study: StudyVerdict, seals: SealReport) -> StudyVerdict:
+    """What the manifests of a study add to the verdict on its objects.
+
+    A signature that is sound and merely does not fit, in an object that a trusted manifest calls re-encoded or
+    coerced, is no tampering. An unsigned object that it calls the same is vouched for by the manifest.
+    """
+    return replace(study, objects=tuple(_combine(v, seals.outcome_of(v.sop_instance_uid)) for v in study.objects))
+
+
+def _combine(verdict: ObjectVerdict, outcome: Outcome | None) -> ObjectVerdict:
+    if outcome is None:
+        return verdict
+    if not outcome.is_intact:
+        said = f"by the manifest: {outcome}"
+        return replace(verdict, state=ObjectState.INVALID, reasons=(said, *verdict.reasons), only_differs=False)
+    if verdict.state is ObjectState.INVALID and verdict.only_differs and outcome is not Outcome.VALID:
+        state = ObjectState.REENCODED if outcome is Outcome.REENCODED else ObjectState.COERCED
+        return replace(verdict, state=state, reasons=(f"by the manifest: {state}", *verdict.reasons))
+    if verdict.state is ObjectState.UNSIGNED:
+        state = {Outcome.REENCODED: ObjectState.REENCODED, Outcome.COERCED: ObjectState.COERCED}.get(
+            outcome, ObjectState.VALID
+        )
+        return replace(verdict, state=state, reasons=("no signature inside; vouched for by the manifest",))
+    return verdict
+
+
 def describe_series(verdicts: Sequence[ObjectVerdict]) -> str:
     """One sentence on the objects of one series, without its UID."""
     counts = {state: sum(v.state is state for v in verdicts) for state in WORST_FIRST}
@@ -102,7 +130,7 @@ def describe_series(verdicts: Sequence[ObjectVerdict]) -> str:
     if present == [ObjectState.UNSIGNED]:
         return f"{whole}, unsigned: nothing can be said of who made them or whether they changed"
     parts = ", ".join(f"{counts[state]} {state}" for state in present)
-    if present != [ObjectState.VALID]:
+    if present != [ObjectState.VALID] or not all(v.signatures for v in verdicts):
         words = f"{whole}: {parts}"
         if counts[ObjectState.UNSIGNED]:
             words += "; a signature may have been stripped from some"

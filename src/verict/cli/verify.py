@@ -1,0 +1,224 @@
+"""`verict verify`: whether scans are bit for bit what was signed, and whom that has to be believed of."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich import box
+from rich.table import Table
+
+from verict.cli.terminal import FAILED, exit_on_error, make_streams_forgiving, open_stdout, show_progress, tell
+from verict.errors import InputError, printable, say_count
+from verict.report.output import check_output_file, write_text
+
+if TYPE_CHECKING:
+    from verict.custody.seal import SealReport
+    from verict.custody.trust import TrustStore
+    from verict.custody.verify_object import ObjectVerdict
+    from verict.custody.verify_study import StudyVerdict
+
+INVALID, UNSIGNED, NOT_TRUSTED = 20, 21, 22
+PRECEDENCE = (INVALID, FAILED, NOT_TRUSTED, UNSIGNED, 0)  # which code stands for several, the first that occurs
+SHOWN = 12  # valid files shown in the table; the others are counted
+SCHEMA = "verict.verify/1"
+STDOUT = "-"
+
+
+def verify(
+    *,
+    study: Annotated[
+        Path,
+        typer.Argument(metavar="STUDY", help="A DICOM file, a folder of them (any depth), or a zip.",
+                       show_default=False),
+    ],
+    trust: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="CA.pem", show_default=False, help="Certificates to trust: authorities, or a signer's "
+                     "own; may be repeated."),
+    ] = None,
+    intermediates: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", show_default=False, help="Certificates between signers and those trusted; may be "
+                     "repeated. STUDY.intermediates.pem is found by itself."),
+    ] = None,
+    crl: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", show_default=False, help="Revocation lists; may be repeated. With any, a signer's "
+                     "authority needs a current one."),
+    ] = None,
+    manifest: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", show_default=False, help="Signed manifests of the series; may be repeated. "
+                     "STUDY.manifest.json is found by itself."),
+    ] = None,
+    at: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], metavar="DATE", show_default=False, help="Judge certificates as of this "
+                     "day, which you vouch for; today by default. A signer's own time is never believed for it."),
+    ] = None,
+    allow_unsigned: Annotated[
+        bool, typer.Option("--allow-unsigned", help="Let objects pass that nobody signed.")
+    ] = False,
+    allow_weak_mac: Annotated[
+        bool, typer.Option("--allow-weak-mac", help="Let MD5, SHA-1 and RIPEMD-160 pass, and say so.")
+    ] = False,
+    json: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", show_default=False, help=f"Write the result as JSON, schema {SCHEMA}; - writes "
+                     "it to standard output in place of the table."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors: no table, no progress.")] = False,
+) -> None:
+    """Verify the digital signatures of a study: those inside its objects, and the signed manifests beside it.
+
+    Nothing is ever fetched from a network.
+
+    Exit codes, 20 before 1 before 22 before 21 before 0 where several apply:
+    0 valid, or re-encoded with identical content;
+    20 invalid: changed content, a slice missing or added, an altered certificate, a signature removed;
+    22 the signer is not trusted, expired or revoked;
+    21 unsigned;
+    1 some input cannot be read;
+    2 wrong usage, or an output that cannot be written;
+    130 interrupted.
+    """
+    make_streams_forgiving()
+    with exit_on_error("verify", interrupted="interrupted; no output file was written or changed"):
+        from verict.custody.sign_study import intermediates_path
+        from verict.custody.trust import TrustStore
+
+        inputs = [study, *(trust or []), *(intermediates or []), *(crl or []), *(manifest or [])]
+        if json is not None and str(json) != STDOUT:
+            check_output_file(json, inputs)
+        beside = [path for path in [intermediates_path(study)] if path.is_file()]
+        moment = None if at is None else at.replace(hour=12, tzinfo=UTC)
+        store = TrustStore.load(trust or [], [*(intermediates or []), *beside], crl or [], moment)
+        verdict, seals = _verify(study, manifest, store, allow_weak_mac=allow_weak_mac, quiet=quiet)
+        code = _choose_code(verdict, seals, allow_unsigned=allow_unsigned)
+        for failure in verdict.failures[:SHOWN]:
+            tell("verify", failure.one_line())
+        if json is not None:
+            text = json_module.dumps(_as_dict(verdict, seals, store, code), indent=1, ensure_ascii=False) + "\n"
+            if str(json) == STDOUT:
+                typer.echo(text, nl=False)
+            else:
+                write_text(json, text)
+        if not quiet and str(json) != STDOUT:
+            _print(verdict, seals)
+        raise typer.Exit(code)
+
+
+def _verify(
+    study: Path, manifests: list[Path] | None, store: TrustStore, *, allow_weak_mac: bool, quiet: bool
+) -> tuple[StudyVerdict, SealReport | None]:
+    from verict.custody.seal import find_manifests, verify_seals
+    from verict.custody.verify_study import combine_with_seals, verify_study
+
+    with nullcontext() if quiet or not sys.stderr.isatty() else show_progress() as show:
+        verdict = verify_study(study, store, allow_weak_mac=allow_weak_mac,
+                               progress=show and (lambda done, total: show("verifying", done, total)))  # fmt: skip
+        if not verdict.objects and not verdict.failures:
+            raise InputError("nothing to verify", file=study, found="no DICOM object", next_step="check the path")
+        chosen = find_manifests(study) if manifests is None else manifests
+        if not chosen:
+            return verdict, None
+        seals = verify_seals(study, chosen, store,
+                             progress=show and (lambda done, total: show("manifest", done, total)))  # fmt: skip
+    return combine_with_seals(verdict, seals), seals
+
+
+def _choose_code(verdict: StudyVerdict, seals: SealReport | None, *, allow_unsigned: bool) -> int:
+    codes = {one.exit_code for one in verdict.objects}
+    if seals is not None:
+        codes |= {seal.exit_code for seal in seals.seals}
+    if verdict.failures:
+        codes.add(FAILED)
+    if allow_unsigned:
+        codes.discard(UNSIGNED)
+    return next((code for code in PRECEDENCE if code in codes), 0)
+
+
+def _print(verdict: StudyVerdict, seals: SealReport | None) -> None:
+    """A table with a line a file, then a sentence a series and one a manifest."""
+    from verict.custody.verify_study import describe_series
+
+    console = open_stdout()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("file", overflow="fold")
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("why", overflow="fold")
+    shown = [one for number, one in enumerate(_order(verdict.objects)) if number < SHOWN or one.state != "valid"]
+    for one in shown:
+        table.add_row(printable(one.file), one.state, printable("; ".join(one.reasons)))
+    console.print(table)
+    if len(shown) < len(verdict.objects):
+        console.print(f"and {say_count(len(verdict.objects) - len(shown), 'valid file')} more; --json lists all")
+    for uid, objects in verdict.series.items():
+        console.print(printable(f"series {uid or 'without UID'}: {describe_series(objects)}"), soft_wrap=True)
+        left_open = dict.fromkeys(name for one in objects for name in one.unsigned)
+        if left_open:
+            console.print(printable(f"  not covered by any signature: {', '.join(left_open)}"), soft_wrap=True)
+    if any(one.signatures for one in verdict.objects):
+        console.print("  file meta information and preamble are never signed (PS3.15)")
+    for seal in () if seals is None else seals.seals:
+        console.print(printable(f"manifest {seal.manifest}: {seal.sentence}"), soft_wrap=True)
+    if seals is None:
+        console.print("no manifest: a missing, added or reordered slice cannot be seen")
+    elif seals.unlisted:
+        console.print(printable(f"no manifest speaks of: {', '.join(seals.unlisted[:SHOWN])}"), soft_wrap=True)
+    if verdict.passed_over:
+        console.print(f"passed over: {say_count(len(verdict.passed_over), 'file')} that are no DICOM objects")
+
+
+def _order(objects: Sequence[ObjectVerdict]) -> list[ObjectVerdict]:
+    """What is not valid first, else as the files come."""
+    return sorted(objects, key=lambda one: one.state == "valid")
+
+
+def _as_dict(verdict: StudyVerdict, seals: SealReport | None, store: TrustStore, code: int) -> dict[str, Any]:
+    from verict.custody.verify_study import SIGNERS_WORD, describe_series
+
+    return {
+        "schema": SCHEMA,
+        "source": verdict.source,
+        "exit_code": code,
+        "judged_at": store.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "signing_times": SIGNERS_WORD,
+        "series": [
+            {"series_instance_uid": uid, "sentence": describe_series(objects)}
+            for uid, objects in verdict.series.items()
+        ],
+        "objects": [_object_dict(one) for one in verdict.objects],
+        "manifests": None if seals is None else [seal.as_dict() for seal in seals.seals],
+        "not_in_any_manifest": None if seals is None else list(seals.unlisted),
+        "passed_over": list(verdict.passed_over),
+        "failures": [failure.as_dict() for failure in verdict.failures],
+    }
+
+
+def _object_dict(one: ObjectVerdict) -> dict[str, Any]:
+    return {
+        "file": one.file,
+        "sop_instance_uid": one.sop_instance_uid,
+        "series_instance_uid": one.series_instance_uid,
+        "verdict": one.state.value,
+        "exit_code": one.exit_code,
+        "reasons": list(one.reasons),
+        "unsigned_attributes": list(one.unsigned),
+        "open_attributes_that_change_the_picture": list(one.added),
+        "signatures": [
+            {
+                "uid": s.uid, "signed_at": s.signed_at, "signer": s.signer, "purpose": s.purpose or None, "mac": s.mac,
+                "verdict": s.state.value, "reason": s.reason, "signed_attributes": len(s.signed_tags),
+                "location": s.location or None,
+            }
+            for s in one.signatures
+        ],
+    }  # fmt: skip
