@@ -39,8 +39,11 @@ SHORT_VRS = frozenset(
     {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL", b"SS",
      b"ST", b"TM", b"UI", b"UL", b"US"}
 )  # fmt: skip
-_ALWAYS_UNSIGNED = frozenset({0x00283002, 0x00281101, 0x00281102, 0x00281103})
-"""LUT descriptors, whose first and third number are unsigned whatever the pixels are; read as dcmsign reads them."""
+_SIGNED_AS_PIXELS = frozenset(
+    {0x00280106, 0x00280107, 0x00280108, 0x00280109, 0x00280120, 0x00280121, 0x00283002, 0x00409211,
+     0x00409216, 0x00603004, 0x00603006}
+)  # fmt: skip
+"""Of the attributes "US or SS" those read as PixelRepresentation of the same item says, as dcmsign reads them."""
 _BYTES = frozenset({0x54001010, 0x00143050, 0x00143070})  # "OB or OW" that dcmsign reads as OB
 _AMBIGUOUS = {"OB or OW": b"OW", "US or OW": b"OW", "US or SS": b"", "US or SS or OW": b"OW"}  # PS3.5 A.1
 
@@ -172,7 +175,7 @@ def parse_object(data: bytes, *, file: str, private: bool = False) -> ParsedObje
         irregular.append("the dataset is not encoded as TransferSyntaxUID (0002,0010) says")
     coding = Coding(opened.implicit, opened.big, private)
     walker = _Walker(data, file, irregular)
-    elements = walker.dataset(start, len(data), coding, 0, None)[0]
+    elements = walker.dataset(start, len(data), coding, 0)[0]
     pixels = find_element(elements, PIXEL_DATA)
     if pixels is not None and pixels.undefined != (opened.transfer_syntax not in NATIVE):
         irregular.append("native or encapsulated pixel data against TransferSyntaxUID (0002,0010)")
@@ -222,12 +225,12 @@ class _Walker:
         self.data, self.file, self.irregular = data, file, irregular
 
     def dataset(
-        self, pos: int, end: int, coding: Coding, depth: int, signed: bool | None, *, open_ended: bool = False
+        self, pos: int, end: int, coding: Coding, depth: int, *, open_ended: bool = False
     ) -> tuple[tuple[Element, ...], int, int]:
-        """(elements, end of the last, position after the delimiter) of a dataset; ``signed`` as pixels are."""
+        """(elements, end of the last, position after the delimiter) of a dataset."""
         if depth > MAX_DEPTH:
             raise self.damaged(pos, f"datasets nested {depth} deep", f"at most {MAX_DEPTH}")
-        data, last = self.data, -1
+        data, last, signed = self.data, -1, False
         elements: list[Element] = []
         creators: dict[int, str] = {}
         while pos < end:
@@ -241,7 +244,7 @@ class _Walker:
                 self.irregular.append(f"{name_tag(tag)} stands twice or out of order")
             last = tag
             if vr == b"SQ" or length == UNDEFINED_LENGTH:
-                element = self._sequence(Element(tag, vr, pos, value, length, end), coding, depth, signed)
+                element = self._sequence(Element(tag, vr, pos, value, length, end), coding, depth)
             elif length > end - value:
                 raise self.damaged(pos, f"{end - value} bytes left for {tag_text(tag)}", f"{length} bytes")
             else:
@@ -259,7 +262,7 @@ class _Walker:
         return tuple(elements), pos, pos
 
     def _head(
-        self, pos: int, end: int, coding: Coding, signed: bool | None, creators: dict[int, str]
+        self, pos: int, end: int, coding: Coding, signed: bool, creators: dict[int, str]
     ) -> tuple[int, bytes, int, int]:
         """(tag, VR, place of the value, its length) of the element or delimiter at a place."""
         if pos + 8 > end:
@@ -279,7 +282,7 @@ class _Walker:
             self.irregular.append(f"the reserved bytes of {name_tag(tag)} are not zero")
         return tag, vr, pos + 12, _LENGTH[coding.big](self.data, pos + 8)[0]
 
-    def _sequence(self, opened: Element, coding: Coding, depth: int, signed: bool | None) -> Element:
+    def _sequence(self, opened: Element, coding: Coding, depth: int) -> Element:
         """The items of a sequence or of encapsulated pixels; ``opened`` holds length and limit for its ends."""
         tag, vr, start, pos, length, limit = opened[:6]
         undefined = length == UNDEFINED_LENGTH
@@ -304,34 +307,32 @@ class _Walker:
                 return Element(tag, vr, start, first, pos, pos + 8, tuple(items), True)
             if item_tag != ITEM:
                 raise self.damaged(pos, tag_text(item_tag), "an item")
-            item, pos = self._item(pos + 8, size, end, coding, depth, signed, fragment=fragments)
+            item, pos = self._item(pos + 8, size, end, coding, depth, fragment=fragments)
             items.append(item)
         return Element(tag, vr, start, first, end, end, tuple(items))
 
     def _item(
-        self, pos: int, size: int, end: int, coding: Coding, depth: int, signed: bool | None, *, fragment: bool
+        self, pos: int, size: int, end: int, coding: Coding, depth: int, *, fragment: bool
     ) -> tuple[Item, int]:
         if size == UNDEFINED_LENGTH and not fragment:
-            elements, last, after = self.dataset(pos, end, coding, depth + 1, signed, open_ended=True)
+            elements, last, after = self.dataset(pos, end, coding, depth + 1, open_ended=True)
             return Item(pos, last, elements), after
         if size > end - pos:
             raise self.damaged(pos, f"an item of {size} bytes", f"at most {end - pos}")
-        inner = () if fragment else self.dataset(pos, pos + size, coding, depth + 1, signed)[0]
+        inner = () if fragment else self.dataset(pos, pos + size, coding, depth + 1)[0]
         return Item(pos, pos + size, inner), pos + size
 
     def _check_delimiter(self, pos: int, coding: Coding) -> None:
         if _LENGTH[coding.big](self.data, pos + 4)[0]:
             self.irregular.append(f"a delimiter at byte {pos} has a length that is not zero")
 
-    def _look_up(self, tag: int, signed: bool | None, coding: Coding, creators: dict[int, str]) -> bytes:
+    def _look_up(self, tag: int, signed: bool, coding: Coding, creators: dict[int, str]) -> bytes:
         known = _known_vr(tag)
         if known == "UN" and coding.private and tag >> 16 & 1:
             creator = creators.get((tag & 0xFFFF0000) | (tag >> 8 & 0xFF))
             return b"UN" if creator is None else _private_vr(tag, creator)
         if known in _AMBIGUOUS:
-            if tag in _ALWAYS_UNSIGNED:
-                return b"US"
-            return _AMBIGUOUS[known] or (b"SS" if signed else b"US")
+            return _AMBIGUOUS[known] or (b"SS" if signed and tag in _SIGNED_AS_PIXELS else b"US")
         return known.encode()
 
     def damaged(self, pos: int, found: str, expected: str) -> InputError:
@@ -359,5 +360,5 @@ def _inflate(data: bytes, start: int, file: str) -> tuple[bytes, int, bytes]:
 
 
 def _meta_text(meta: bytes, tag: int, file: str) -> str:
-    elements = _Walker(meta, file, []).dataset(0, len(meta), Coding(implicit=False, big=False), 0, None)[0]
+    elements = _Walker(meta, file, []).dataset(0, len(meta), Coding(implicit=False, big=False), 0)[0]
     return text_of(meta, find_element(elements, tag))
