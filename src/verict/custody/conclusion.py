@@ -8,20 +8,23 @@ not signed, or not by somebody trusted, vouches for nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from cryptography.hazmat.primitives import hashes
 
 from verict.custody.changes import FileChanges
 from verict.custody.content import Progress
 from verict.custody.seal import SealReport, SealVerdict, find_manifests, verify_seals
 from verict.custody.trust import Standing, TrustStore
 from verict.custody.verify_object import WORST_FIRST, ObjectState, ObjectVerdict
-from verict.custody.verify_study import StudyVerdict, describe_series, verify_study
+from verict.custody.verify_study import StudyVerdict, combine_with_seals, describe_series, verify_study
 from verict.custody.wording import say_file
 from verict.errors import VerictError, printable, say_count
 
 NO_MANIFEST = "no manifest: a missing, added or exchanged slice cannot be seen"
+VOUCHED_FOR = (ObjectState.REENCODED, ObjectState.COERCED)
 _STATE_OF_STANDING = {Standing.TRUSTED: ObjectState.VALID, Standing.UNTRUSTED: ObjectState.UNTRUSTED,
                       Standing.EXPIRED: ObjectState.EXPIRED, Standing.REVOKED: ObjectState.REVOKED,
                       Standing.ALTERED: ObjectState.INVALID}  # fmt: skip
@@ -52,7 +55,8 @@ class FileCustody:
 class SeriesCustody:
     """One series: its state, why in a sentence, who signed, and its files.
 
-    ``signed_at`` are the times the signers name, earliest first: only their word.
+    ``signed_at`` are the times the signers name, earliest first: only their word. ``found_as`` are the
+    SeriesInstanceUIDs that its objects bear now: another one where they were given to another series.
     """
 
     series_instance_uid: str
@@ -62,6 +66,7 @@ class SeriesCustody:
     signed_at: tuple[str, ...]
     files: tuple[FileCustody, ...]
     seal: SealVerdict | None = None
+    found_as: frozenset[str] = frozenset()
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -78,10 +83,14 @@ class SeriesCustody:
 
 @dataclass(frozen=True, eq=False)
 class StudyCustody:
-    """Every series of a study, and the files that could not be read."""
+    """Every series of a study, and the files that could not be read.
+
+    ``trusted`` are the SHA-256 fingerprints of the certificates that were trusted.
+    """
 
     series: tuple[SeriesCustody, ...]
     failures: tuple[VerictError, ...] = ()
+    trusted: tuple[str, ...] = ()
 
     @property
     def state(self) -> ObjectState:
@@ -94,8 +103,9 @@ class StudyCustody:
         return not any(series.signers or series.seal for series in self.series)
 
     def series_of(self, series_instance_uid: str) -> SeriesCustody | None:
-        """What is said of one series."""
-        return next((s for s in self.series if s.series_instance_uid == series_instance_uid), None)
+        """What is said of the objects that bear a SeriesInstanceUID now: the gravest where several things are."""
+        found = [s for s in self.series if series_instance_uid in s.found_as]
+        return min(found, key=lambda s: WORST_FIRST.index(s.state), default=None)
 
 
 def examine_custody(
@@ -121,12 +131,13 @@ def examine_custody(
     """
     found = find_manifests(study) if manifests is None else manifests
     verdict = verify_study(study, trust, progress=progress)
-    return conclude(verdict, verify_seals(study, found, trust, progress=progress) if found else None)
+    custody = conclude(verdict, verify_seals(study, found, trust, progress=progress) if found else None)
+    return replace(custody, trusted=tuple(root.fingerprint(hashes.SHA256()).hex() for root in trust.roots))
 
 
 def conclude(study: StudyVerdict, seals: SealReport | None) -> StudyCustody:
     """Put the verdicts on the objects and those of the manifests together."""
-    left = list(study.objects)
+    left = list(study.objects if seals is None else combine_with_seals(study, seals).objects)
     series: list[SeriesCustody] = []
     for seal in seals.seals if seals is not None else ():
         names = {file.name for file in seal.changes.files} if seal.changes is not None else set()
@@ -154,7 +165,7 @@ def _conclude_unsealed(uid: str, verdicts: Sequence[ObjectVerdict]) -> SeriesCus
     said = describe_series(verdicts)
     if state is not ObjectState.UNSIGNED:
         said += f"; {NO_MANIFEST}"
-    return SeriesCustody(uid, state, said, *_signatures(verdicts, None), files)
+    return SeriesCustody(uid, state, said, *_signatures(verdicts, None), files, found_as=frozenset({uid}))
 
 
 def _conclude_sealed(seal: SealVerdict, verdicts: Sequence[ObjectVerdict]) -> SeriesCustody:
@@ -162,39 +173,31 @@ def _conclude_sealed(seal: SealVerdict, verdicts: Sequence[ObjectVerdict]) -> Se
     by_name: dict[str, list[ObjectVerdict]] = {}
     for verdict in verdicts:
         by_name.setdefault(verdict.file, []).append(verdict)
-    trusted = seal.standing is not None and seal.standing.standing is Standing.TRUSTED
     files: list[FileCustody] = []
-    broken = 0
     for change in seal.changes.files if seal.changes is not None else ():
-        states = by_name.pop(change.name, []) if change.name else []
-        inside = worst(v.state for v in states)
-        vouched = trusted and change.outcome.is_intact
-        broken += vouched and inside is ObjectState.INVALID
-        files.append(_judge_file(change, inside, [r for v in states for r in v.reasons], vouched=vouched))
-    for name, states in by_name.items():  # only where the manifest is not believed
-        files += [FileCustody(name, v.sop_instance_uid, None, v.state, "; ".join(v.reasons)) for v in states]
-    state = worst([*(file.state for file in files), _state_of_seal(seal)])
+        files.append(_judge_file(change, by_name.pop(change.name, []) if change.name else []))
+    for name, found in by_name.items():  # only where the manifest is not believed
+        files += [FileCustody(name, v.sop_instance_uid, None, v.state, "; ".join(v.reasons)) for v in found]
     said = seal.sentence
+    broken = sum(bool(v.signatures) and v.state in VOUCHED_FOR for v in verdicts)
     if broken:
         said += f"; {say_count(broken, 'signature')} inside no longer fit the encoding, the manifest vouches for them"
     elif seal.changes is not None and seal.changes.is_intact and any(v.state is ObjectState.INVALID for v in verdicts):
         said += "; signatures inside do not hold"
-    return SeriesCustody(seal.series_instance_uid, state, said, *_signatures(verdicts, seal), tuple(files), seal)
+    state = worst([*(file.state for file in files), _state_of_seal(seal)])
+    found_as = frozenset(v.series_instance_uid for v in verdicts) | {seal.series_instance_uid}
+    signed = _signatures(verdicts, seal)
+    return SeriesCustody(seal.series_instance_uid, state, said, *signed, tuple(files), seal, found_as)
 
 
-def _judge_file(change: FileChanges, inside: ObjectState, reasons: Sequence[str], *, vouched: bool) -> FileCustody:
+def _judge_file(change: FileChanges, verdicts: Sequence[ObjectVerdict]) -> FileCustody:
     """One object by its own signature and by what the manifest found."""
     words = say_file(change)
+    state = worst(v.state for v in verdicts)
     if not change.outcome.is_intact:
         state = ObjectState.INVALID
-    elif vouched and inside in (ObjectState.INVALID, ObjectState.UNSIGNED):
-        state = ObjectState.VALID
-        if inside is ObjectState.INVALID:
-            words += f" (signature inside: {'; '.join(reasons)})"
-    else:
-        state = inside
-        if inside not in (ObjectState.VALID, ObjectState.UNSIGNED):
-            words += f"; signature inside {inside.value}: {'; '.join(reasons)}"
+    elif state.exit_code or state in VOUCHED_FOR:
+        words = "; ".join([words, *(reason for v in verdicts for reason in v.reasons)])
     return FileCustody(change.name, change.sop_instance_uid, change.slice_index, state, words)
 
 
