@@ -41,12 +41,13 @@ class CoercionRecord:
             if match:
                 self._originals[match.group(1)].add(digest)
         self._tags = {path[:8] for path in self._originals}
+        self._is_kept = ORIGINAL_ATTRIBUTES in values
 
     def explains(self, path: str, manifest: Manifest, entry: Entry) -> bool:
         """Whether the object records, of this changed, removed or added attribute, the value that was signed."""
         tag = path[:8]
         if tag == ORIGINAL_ATTRIBUTES:  # it grows with each coercion; what stood in it must stay
-            return path == ORIGINAL_ATTRIBUTES or path not in entry.attributes
+            return path not in entry.attributes or (path == ORIGINAL_ATTRIBUTES and self._is_kept)
         if not may_be_coerced(path) or tag not in self._tags:
             return False
         signed = entry.attributes.get(path)

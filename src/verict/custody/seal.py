@@ -97,6 +97,11 @@ class SealReport:
     unlisted: tuple[str, ...]
     failures: tuple[InputError, ...]
 
+    def was_rewritten(self, sop_instance_uid: str) -> bool:
+        """Whether any file of an object is not bit for bit the one that a manifest speaks of."""
+        return any(not file.bit_for_bit for seal in self.seals if seal.changes is not None
+                   for file in seal.changes.files if file.sop_instance_uid == sop_instance_uid)  # fmt: skip
+
     def outcome_of(self, sop_instance_uid: str) -> Outcome | None:
         """What a manifest that is signed and trusted says of an object; None where none speaks of it."""
         found = [seal.changes.outcome_of(sop_instance_uid) for seal in self.seals

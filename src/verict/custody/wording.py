@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from pydicom.uid import UID
 
-from verict.custody.changes import INSTANCE_NUMBER, FileChanges, Outcome, PixelState, SeriesChanges
+from verict.custody.changes import INSTANCE_NUMBER, AttributeChange, FileChanges, Outcome, PixelState, SeriesChanges
 from verict.custody.values import name_of_path
 from verict.errors import printable, say_count
 
@@ -153,7 +153,7 @@ def _list_attribute_changes(changes: SeriesChanges, kept: Sequence[FileChanges])
     """Each attribute with the slices it changed in; attributes of the same slices together."""
     by_change: dict[tuple[str, str], set[int]] = {}
     for file in kept:
-        for change in file.attributes:
+        for change in _without_nested(file.attributes):
             if not change.coerced and change.path != INSTANCE_NUMBER and file.slice_index is not None:
                 by_change.setdefault((change.path, change.how), set()).add(file.slice_index)
     by_place: dict[tuple[str, frozenset[int]], list[str]] = {}
@@ -161,16 +161,27 @@ def _list_attribute_changes(changes: SeriesChanges, kept: Sequence[FileChanges])
         by_place.setdefault((how, frozenset(indices)), []).append(name_of_path(path))
     said = []
     for (how, slices), names in by_place.items():
-        place = "all slices" if len(slices) == changes.slice_count > 1 else _slices(slices)
+        place = f"all {changes.slice_count} slices" if len(slices) == changes.slice_count > 1 else _slices(slices)
         said.append(f"{_list_names(sorted(names))} {how} in {place}")
     return said
 
 
+def _without_nested(changes: Sequence[AttributeChange]) -> list[AttributeChange]:
+    """The changes without those inside a sequence that was added or removed as a whole."""
+    whole = {(change.path, change.coerced) for change in changes if change.how != "changed"}
+    return [
+        change
+        for change in changes
+        if not any((change.path[:end], change.coerced) in whole for end, c in enumerate(change.path) if c == "[")
+    ]
+
+
 def _list_attributes(file: FileChanges) -> list[str]:
     said = []
+    attributes = _without_nested(file.attributes)
     for coerced in (False, True):
         for how in ("changed", "added", "removed"):
-            names = [c.name for c in file.attributes if c.how == how and c.coerced is coerced]
+            names = [c.name for c in attributes if c.how == how and c.coerced is coerced]
             if names:
                 said.append(f"{'coerced, ' if coerced else ''}{how}: {_list_names(names)}")
     return said
