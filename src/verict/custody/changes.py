@@ -16,7 +16,7 @@ from verict.custody.content import ObjectContent, order_objects
 from verict.custody.manifest import Entry, Manifest
 from verict.custody.matching import Pairing, SeenObject, pair_objects, same_pixels, select_objects
 from verict.custody.pixels import PixelKind
-from verict.custody.values import name_of_path
+from verict.custody.values import ENCODING_ONLY, name_of_path
 
 INSTANCE_NUMBER = "00200013"
 
@@ -217,7 +217,10 @@ def _compare_pixels(entry: Entry, content: ObjectContent) -> tuple[PixelState, t
 
 def _compare_attributes(manifest: Manifest, entry: Entry, seen: SeenObject) -> tuple[AttributeChange, ...]:
     then, now = entry.attributes, seen.tokens
-    different = sorted(path for path in then.keys() | now.keys() if then.get(path) != now.get(path))
+    paths = then.keys() | now.keys()
+    if seen.content.transfer_syntax != entry.transfer_syntax:
+        paths -= ENCODING_ONLY
+    different = sorted(path for path in paths if then.get(path) != now.get(path))
     if not different:
         return ()
     record = CoercionRecord(seen.content.values)

@@ -106,7 +106,7 @@ def read_object(source: Source, archive: ZipFile | None = None) -> ObjectContent
                          next_step="treat the file as damaged or hostile") from None  # fmt: skip
     if part.media_class == tags.MEDIA_DIRECTORY:
         return None
-    found = digest_values(part, None if layout.pixel is None else layout.pixel.end, file=name)
+    found = digest_values(part, layout.pixel, file=name)
     get = layout.values.get
     return ObjectContent(
         name=name,

@@ -7,13 +7,14 @@ the same for native, RLE, JPEG-LS, JPEG 2000 and JPEG lossless as long as the co
 from __future__ import annotations
 
 import hashlib
+import struct
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 
 from verict.ct import instance as tags
-from verict.ct.container import Layout
+from verict.ct.container import Layout, PixelElement
 from verict.ct.decode import PixelFormat, decode_frame, read_format
 from verict.ct.part10 import Part10
 from verict.errors import PixelError
@@ -54,6 +55,7 @@ def digest_pixels(part: Part10, layout: Layout, *, file: str) -> PixelDigests:
         return PixelDigests(PixelKind.NONE, ())
     try:
         shape = read_format(layout.values, big=part.big, file=file)
+        _check_offsets(part, layout.pixel, shape, file)
         return _digest_frames(part, layout, shape, file)
     except PixelError as error:
         return PixelDigests(PixelKind.BYTES, (_digest_bytes(part, layout),), reason=error.problem)
@@ -73,6 +75,17 @@ def _digest_frames(part: Part10, layout: Layout, shape: PixelFormat, file: str) 
             cells, _ = decode_frame(part, layout.pixel, whole_cells, number, file=file)
             unused.update(number.to_bytes(4, "little") + _little_endian(cells))
     return PixelDigests(PixelKind.VALUES, tuple(frames), unused.hexdigest() if any_unused else "")
+
+
+def _check_offsets(part: Part10, pixel: PixelElement, shape: PixelFormat, file: str) -> None:
+    """Refuse an offset table that names other fragments than the frames lie in: readers would differ (PS3.5 A.4)."""
+    if pixel.fragments is None or len(pixel.fragments) != shape.frames + 1 or shape.frames == 1:
+        return
+    (start, length), *pieces = pixel.fragments
+    offsets = [offset - pieces[0][0] for offset, _ in pieces]
+    if length and part.data[start : start + length] != struct.pack(f"<{shape.frames}I", *offsets):
+        raise PixelError("the offset table contradicts the fragments", file=file, tag="PixelData (7FE0,0010)",
+                         next_step="export the file again")  # fmt: skip
 
 
 def _little_endian(values: np.ndarray) -> bytes:

@@ -2,8 +2,9 @@
 
 A value gets the same digest in implicit and explicit VR, in either byte order, in sequences of defined and undefined
 length, and with or without padding. What belongs to the encoding is left out: file meta information, group lengths,
-Pixel Data (see `verict.custody.pixels`), trailing padding. Source: PS3.5 6.2 (value representations, which spaces mean
-nothing), 7.5 (sequences), 7.2 (group length), A.4 (fragments).
+Pixel Data (see `verict.custody.pixels`), trailing padding. An explicit VR of another kind than the dictionary's counts
+as part of the value, since readers may then not find a number where one is. Source: PS3.5 6.2 (value representations,
+which spaces mean nothing), 7.5 (sequences), 7.2 (group length), A.4 (fragments).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 
-from verict.ct.container import MAX_SEQUENCE_DEPTH, PIXEL_DATA
+from verict.ct.container import MAX_SEQUENCE_DEPTH, PIXEL_DATA, PixelElement
 from verict.ct.part10 import UNDEFINED_LENGTH, Part10, read_head, tag_text
 from verict.errors import InputError
 
@@ -24,23 +25,28 @@ SIGNATURES, MAC_PARAMETERS, SIGNATURE_VALUE = "FFFAFFFA", "4FFE0001", "04000120"
 
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _ITEM_BYTES = {False: b"\xfe\xff\x00\xe0", True: b"\xff\xfe\xe0\x00"}
-_OFFSET_TABLES = frozenset({0x7FE00001, 0x7FE00002})  # they point into fragments (PS3.3 C.7.6.3.1.8)
-_LENGTH_TO_END, _PADDING_GROUP = 0x00080001, 0xFFFC
+ENCODING_ONLY = frozenset({"7FE00001", "7FE00002"})  # offsets into fragments (PS3.3 C.7.6.3.1.8): change with them
+_LENGTH_TO_END, _PADDING = 0x00080001, 0xFFFCFFFC
+_KINDS = {"text": "AE AS CS DA DT LO LT PN SH ST TM UC UI UR UT", "number": "DS IS", "short": "US SS",
+          "long": "UL SL OL", "float": "FL OF", "double": "FD OD", "very long": "SV UV OV", "bytes": "OB OW",
+          "tag": "AT", "sequence": "SQ", "unknown": "UN"}  # fmt: skip
+_KIND_OF = {vr: kind for kind, vrs in _KINDS.items() for vr in vrs.split()}
+_KNOWN_TO_ALL = frozenset({0x0020, 0x0028})  # groups so old that no archive turns their attributes into UN
 _WIDTHS = {b"US": 2, b"SS": 2, b"OW": 2, b"AT": 2, b"UL": 4, b"SL": 4, b"FL": 4, b"OF": 4, b"OL": 4,
            b"FD": 8, b"OD": 8, b"SV": 8, b"UV": 8, b"OV": 8}  # fmt: skip
 _SPACES_BOTH_ENDS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "PN", "SH", "TM", "UI"})
 _SPACES_BEHIND = frozenset({"LT", "ST", "UC", "UR", "UT"})
 
 
-def digest_values(part: Part10, pixels_end: int | None, *, file: str) -> dict[str, bytes]:
+def digest_values(part: Part10, pixels: PixelElement | None, *, file: str) -> dict[str, bytes]:
     """The SHA-256 of the normalised value of each attribute, by its path.
 
     Parameters
     ----------
     part
         From `verict.ct.part10.open_part10`, complete, and passed by `verict.ct.container.walk`.
-    pixels_end
-        Where Pixel Data of the top level ends, as that walk found it; None without pixels.
+    pixels
+        Pixel Data of the top level as that walk found it, which is left out; any further one is a value like others.
     file
         Its name, for messages.
 
@@ -55,7 +61,7 @@ def digest_values(part: Part10, pixels_end: int | None, *, file: str) -> dict[st
     InputError
         If a length leaves its parent or sequences nest too deep.
     """
-    reader = _Reader(part, pixels_end, file)
+    reader = _Reader(part, pixels, file)
     reader.read_dataset(part.start, len(part.data), part.implicit, "", 0)
     return reader.found
 
@@ -88,13 +94,22 @@ def _known_vr(tag: int) -> str:
         return ""
 
 
+@lru_cache(maxsize=4096)
+def _is_of_another_kind(tag: int, vr: str) -> bool:
+    """Whether an explicit VR is none that the public dictionary allows, in a way that hides a value from readers."""
+    known = _known_vr(tag)
+    if not known or not vr or (vr == "UN" and tag >> 16 not in _KNOWN_TO_ALL):
+        return False
+    return _KIND_OF.get(vr) not in {_KIND_OF.get(one) for one in known.split(" or ")}
+
+
 class _Reader:
     """Walks one dataset to its leaves; ``found`` grows as it goes."""
 
-    def __init__(self, part: Part10, pixels_end: int | None, file: str) -> None:
+    def __init__(self, part: Part10, pixels: PixelElement | None, file: str) -> None:
         self.found: dict[str, bytes] = {}
         self._data, self._big = part.data, part.big
-        self._pixels_end, self._file = pixels_end, file
+        self._pixels, self._file = pixels, file
 
     def read_dataset(self, position: int, end: int | None, implicit: bool, prefix: str, depth: int) -> int:
         """Read elements up to ``end``, or up to an item's delimiter where that is None; give where they end."""
@@ -106,10 +121,11 @@ class _Reader:
             tag, vr, start, length = read_head(data, position, implicit, self._big, self._file)
             if tag == _ITEM_END and end is None:
                 return start
-            if not depth and tag >> 16 == _PADDING_GROUP:
-                break
-            if not depth and tag == PIXEL_DATA and self._pixels_end is not None:
-                position = self._pixels_end
+            if not depth and tag == _PADDING:  # whose length is often wrong, see verict.ct.container
+                position = start + length
+                continue
+            if not depth and tag == PIXEL_DATA and self._pixels is not None and position == self._pixels.header:
+                position = self._pixels.end
                 continue
             seen[tag] += 1
             path = f"{prefix}{tag:08X}" + (f"#{seen[tag]}" if seen[tag] > 1 else "")
@@ -140,9 +156,11 @@ class _Reader:
                     raise
             finally:
                 self.found = kept
-        if tag & 0xFFFF and tag not in _OFFSET_TABLES and tag != _LENGTH_TO_END:
-            value = _normalise(tag, vr, self._data[start:stop], self._big)
-            self.found[path] = hashlib.sha256(value).digest()
+        if tag & 0xFFFF and tag != _LENGTH_TO_END:
+            digest = hashlib.sha256(_normalise(tag, vr, self._data[start:stop], self._big)).digest()
+            if _is_of_another_kind(tag, vr.decode("ascii")):
+                digest = hashlib.sha256(b"VR " + vr + digest).digest()
+            self.found[path] = digest
         return stop
 
     def _is_sequence(self, tag: int, vr: bytes, start: int) -> bool:
