@@ -97,6 +97,17 @@ def test_changed_bits_of_a_deflated_object_are_refused() -> None:
     change()
 
 
+def test_unused_bits_of_a_certificate_count() -> None:
+    """One certificate in four has a signature whose last bits are null: there the byte before it may not change."""
+    data = _sign(EXPLICIT)
+    signature = scanner().certificate.signature
+    at = data.index(signature)
+    spoilt = signature[:-1] + b"\0"
+    assert data[at - 1] == 0
+    verdict = verify_bytes(data[: at - 1] + b"\1" + spoilt + data[at + len(signature) :], TRUST, file="slice")
+    assert "not in DER" in verdict.reasons[0]
+
+
 @settings(max_examples=500)
 @given(st.binary(max_size=400), st.integers(0, 1500), st.integers(0, 400))
 def test_bytes_put_in_or_cut_out_never_crash(put: bytes, place: int, cut: int) -> None:

@@ -38,11 +38,26 @@ def is_signable_tag(tag: int) -> bool:
 
 def is_signable(element: Element) -> bool:
     """Whether an element may be signed: neither by its tag forbidden, nor UN, nor a sequence that holds UN."""
-    if not is_signable_tag(element.tag) or element.vr == b"UN":
+    if element.vr == b"UN" or not is_signable_tag(element.tag):
         return False
     if element.items is None or element.vr != b"SQ":
         return True
     return not any(_holds_unknown(item.elements) for item in element.items)
+
+
+def split_signable(elements: Iterable[Element]) -> tuple[list[Element], list[Element]]:
+    """(elements that may be signed, those that may not though their tag would let them)."""
+    signable: list[Element] = []
+    left_out: list[Element] = []
+    for element in elements:
+        tag = element[0]
+        if tag < 0x00080000 or not tag & 0xFFFF or tag in _LEFT_OUT:
+            continue
+        if element.vr != b"UN" and (element.items is None or is_signable(element)):
+            signable.append(element)
+        else:
+            left_out.append(element)
+    return signable, left_out
 
 
 def _holds_unknown(elements: Iterable[Element]) -> bool:
@@ -61,13 +76,16 @@ def stream_elements(data: bytes, coding: Coding, elements: Iterable[Element]) ->
     plain = not coding.implicit and not coding.big
     run_start = run_end = -1
     for element in elements:
-        if plain and element.items is None and not _needs_care(view, element):
-            if element.start == run_end:
-                run_end = element.end
+        _, vr, start, _, value_end, end, items, _ = element
+        if plain and items is None and not (end - start) & 1 and (
+            vr not in _TEXT or data[value_end - 2 : value_end] != b"  "  # no padding but what an even length needs
+        ):
+            if start == run_end:
+                run_end = end
                 continue
             if run_end >= 0:
                 yield view[run_start:run_end]
-            run_start, run_end = element.start, element.end
+            run_start, run_end = start, end
             continue
         if run_end >= 0:
             yield view[run_start:run_end]
@@ -114,13 +132,6 @@ def _add_element(out: list[bytes | memoryview], data: memoryview, element: Eleme
     out.append(to_little_endian(value, element.vr, coding.big))
     if pad:
         out.append(pad)
-
-
-def _needs_care(data: memoryview, element: Element) -> bool:
-    """Whether an element of an explicit little endian file is not taken as it lies."""
-    if (element.value_end - element.value) & 1:
-        return True
-    return element.vr in _TEXT and data[element.value : element.value_end][-2:] == b"  "
 
 
 def to_little_endian(value: bytes | memoryview, vr: bytes, big: bool) -> bytes | memoryview:

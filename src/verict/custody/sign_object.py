@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from verict.ct.part10 import EXPLICIT_LITTLE
-from verict.custody.byte_stream import is_signable, is_signable_tag, stream_elements
+from verict.custody.byte_stream import split_signable, stream_elements
 from verict.custody.elements import NATIVE, Element, ParsedObject, name_tag, parse_object
 from verict.custody.keys import Signer
 from verict.custody.mac import hash_stream, holds
@@ -95,8 +95,7 @@ def sign_bytes(data: bytes, signer: Signer, options: SignOptions, *, file: str) 
     check_options(signer, options)
     parsed = parse_object(data, file=file)
     _refuse_irregular(parsed)
-    signable = [element for element in parsed.elements if is_signable(element)]
-    left_out = [e for e in parsed.elements if is_signable_tag(e.tag) and not is_signable(e)]
+    signable, left_out = split_signable(parsed.elements)
     _refuse_open(parsed, left_out, options.profile)
     sop, series = parsed.text(0x00080018), parsed.text(0x0020000E)
     names = tuple(f"{name_tag(e.tag)} ({'UN' if e.vr == b'UN' else 'holds UN'})" for e in left_out)
@@ -107,7 +106,8 @@ def sign_bytes(data: bytes, signer: Signer, options: SignOptions, *, file: str) 
         except MalformedSignatureError as error:
             raise InputError("the object holds a malformed signature", file=file, found=str(error),
                              next_step="find out who altered it before signing") from error  # fmt: skip
-    if _is_signed_already(parsed, signer, options):
+    tags = tuple(element.tag for element in signable)
+    if _is_signed_already(parsed, signer, (options, tags)):
         return SignedObject([data], names, sop, series, again=True)
     number = next(n for n in range(65536) if n not in numbers)
     syntax = EXPLICIT_LITTLE if parsed.transfer_syntax in NATIVE else parsed.transfer_syntax
@@ -116,7 +116,7 @@ def sign_bytes(data: bytes, signer: Signer, options: SignOptions, *, file: str) 
     content = stream_elements(parsed.data, parsed.coding, signable)
     digest = hash_stream(MAC_NAMES[algorithm], content, [stream_part(part)])
     signature = signer.sign_digest(digest, MAC_NAMES[algorithm])
-    parameters = MacParameters(number, syntax, algorithm, tuple(element.tag for element in signable))
+    parameters = MacParameters(number, syntax, algorithm, tags)
     pieces = splice_signature(
         parsed,
         mac_parameters_item(parameters, parsed.coding),
@@ -152,8 +152,9 @@ def _refuse_open(parsed: ParsedObject, left_out: list[Element], profile: Profile
                          found=len(parsed.elements), expected=f"at most {MAX_SIGNED_TAGS}")  # fmt: skip
 
 
-def _is_signed_already(parsed: ParsedObject, signer: Signer, options: SignOptions) -> bool:
+def _is_signed_already(parsed: ParsedObject, signer: Signer, wanted: tuple[SignOptions, tuple[int, ...]]) -> bool:
     """Whether the object's last signature is this signer's, for this purpose, over all that may be signed."""
+    options, tags = wanted
     items = _items(parsed, DIGITAL_SIGNATURES)
     if not items:
         return False
@@ -165,11 +166,10 @@ def _is_signed_already(parsed: ParsedObject, signer: Signer, options: SignOption
     except MalformedSignatureError as error:
         raise InputError("the object holds a malformed signature", file=parsed.file, found=str(error),
                          next_step="find out who altered it before signing") from error  # fmt: skip
-    signable = tuple(element.tag for element in parsed.elements if is_signable(element))
-    wanted = [p for p in found if p.number == last.mac_number and p.tags == signable]
-    if not wanted or MAC_NAMES.get(wanted[0].algorithm) != options.mac:
+    fitting = [p for p in found if p.number == last.mac_number and p.tags == tags]
+    if not fitting or MAC_NAMES.get(fitting[0].algorithm) != options.mac:
         return False
-    return holds(parsed, wanted[0], last)
+    return holds(parsed, fitting[0], last)
 
 
 def _items(parsed: ParsedObject, tag: int) -> tuple:

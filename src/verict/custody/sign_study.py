@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import secrets
 import shutil
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from verict.ct.sources import DiskFile, list_sources, read_bytes
 from verict.custody.keys import Signer, certificates_pem
 from verict.custody.sign_object import SignOptions, check_options, sign_bytes
+from verict.custody.whole_files import WholeFiles, sync_folder
 from verict.errors import InputError, NotDicomError, OutputError, UsageError
-
-WORKERS = 4  # more than cores: writing through to the disk is waiting
 
 
 @dataclass(frozen=True)
@@ -86,7 +82,7 @@ def sign_study(
             if out.exists():
                 out.rmdir()
             partial.rename(out)
-            _sync_folder(out.parent)
+            sync_folder(out.parent)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
@@ -95,37 +91,6 @@ def sign_study(
     moved = [SignedFile(f.name, out / f.path.relative_to(partial), f.sop_instance_uid, f.series_instance_uid,
                         f.unsigned, f.again) for f in signed.files]  # fmt: skip
     return SignedStudy(out, tuple(moved), signed.passed_over, signed.failures)
-
-
-def replace_file(path: Path, pieces: Sequence[bytes | memoryview], like: Path | None = None) -> None:
-    """Write a file under a hidden name, through to the disk, then give it its name in one step.
-
-    Parameters
-    ----------
-    path
-        The file, new or to be replaced.
-    pieces
-        Its bytes.
-    like
-        A file whose permissions it gets.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written; what was there before is untouched.
-    """
-    part = path.with_name(f".verict-{secrets.token_hex(6)}.part")
-    try:
-        with part.open("xb") as file:
-            file.writelines(pieces)
-            file.flush()
-            os.fsync(file.fileno())
-        if like is not None:
-            shutil.copymode(like, part)
-        part.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def _sign_all(
@@ -137,33 +102,26 @@ def _sign_all(
     passed_over: list[str] = []
     failed: list[InputError] = list(failures)
 
-    def sign(source: DiskFile) -> SignedFile | InputError:
-        target = source.path.resolve() if partial is None else partial / _inner_name(study, source)
-        try:
-            signed = sign_bytes(read_bytes(source), signer, options, file=source.name)
-        except InputError as error:
-            return error
-        if partial is not None:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        if partial is not None or not signed.again:
-            replace_file(target, signed.pieces, source.path)
-        return SignedFile(source.name, target, signed.sop_instance_uid, signed.series_instance_uid, signed.unsigned,
-                          signed.again)  # fmt: skip
-
-    with ThreadPoolExecutor(WORKERS) as pool:
-        for number, done in enumerate(pool.map(sign, sources), start=1):
-            if isinstance(done, NotDicomError):
-                passed_over.append(done.file or "")
-            elif isinstance(done, InputError):
-                failed.append(done)
+    with WholeFiles(hidden=partial is not None) as place:
+        for number, source in enumerate(sources, start=1):
+            target = source.path.resolve() if partial is None else partial / _inner_name(study, source)
+            try:
+                signed = sign_bytes(read_bytes(source), signer, options, file=source.name)
+            except NotDicomError:
+                passed_over.append(source.name)
+            except InputError as error:
+                failed.append(error)
             else:
-                files.append(done)
+                if partial is not None:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                if partial is not None or not signed.again:
+                    place.put(target, signed.pieces, source.path)
+                files.append(SignedFile(source.name, target, signed.sop_instance_uid, signed.series_instance_uid,
+                                        signed.unsigned, signed.again))  # fmt: skip
             if progress is not None:
                 progress(number, len(sources))
     if not files and not failed:
         raise InputError("nothing to sign", file=study, found="no DICOM object", next_step="check the path")
-    for folder in {file.path.parent for file in files}:
-        _sync_folder(folder)
     return SignedStudy(study, tuple(files), tuple(passed_over), tuple(failed))
 
 
@@ -182,16 +140,6 @@ def _open_partial(study: Path, out: Path) -> Path:
     partial = out.with_name(f".{out.name}.{secrets.token_hex(4)}.partial")
     partial.mkdir()
     return partial
-
-
-def _sync_folder(folder: Path) -> None:
-    """Write a folder's names through to the disk, where the system lets a folder be opened."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def intermediates_path(study: Path) -> Path:
@@ -213,7 +161,8 @@ def write_intermediates(study: Path, signer: Signer) -> Path | None:
         return None
     path = intermediates_path(study)
     try:
-        replace_file(path, [certificates_pem(chain)])
+        with WholeFiles() as place:
+            place.put(path, [certificates_pem(chain)])
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror or error}", file=path) from error
     return path

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from itertools import pairwise
 
 from verict.custody.byte_stream import head_bytes, is_signable_tag, stream_elements, to_little_endian
@@ -21,6 +22,7 @@ _PURPOSE = 0x04000401
 _CODE, _SCHEME, _MEANING = 0x00080100, 0x00080102, 0x00080104
 _OUTSIDE_MAC = frozenset({_CERTIFICATE, _SIGNATURE, 0x04000305, 0x04000310})  # PS3.3 C.12.1.1.3.1.1
 _CERTIFICATE_TYPE = "X509_1993_SIG"  # the one PS3.3 defines
+_PLAIN = re.compile(rb"[!-~]*")
 _DATE_TIME = re.compile(r"(\d{14})(\.\d{1,6})?([+-]\d{4})?")
 
 MAC_NAMES = {"SHA256": "sha256", "SHA384": "sha384", "SHA512": "sha512",
@@ -75,14 +77,19 @@ def read_mac_parameters(data: bytes, coding: Coding, item: Item) -> MacParameter
     _check_group_length(data, item, coding)
     if [e.tag for e in item.elements if e.tag & 0xFFFF] != [_MAC_ID, _SYNTAX, _ALGORITHM, _SIGNED_TAGS]:
         raise MalformedSignatureError("the MAC parameters do not hold exactly their four attributes")
-    raw = _value(data, item, _SIGNED_TAGS, b"AT")
-    if len(raw) % 4 or not raw:
-        raise MalformedSignatureError("DataElementsSigned (0400,0020) is no list of tags")
-    tags = tuple(g << 16 | e for g, e in struct.iter_unpack(">HH" if coding.big else "<HH", raw))
-    if any(a >= b for a, b in pairwise(tags)):
-        raise MalformedSignatureError("DataElementsSigned (0400,0020) is not in the order of the tags")
+    tags = _read_tags(_value(data, item, _SIGNED_TAGS, b"AT"), coding.big)
     syntax, algorithm = _text(data, item, _SYNTAX, b"UI"), _text(data, item, _ALGORITHM, b"CS")
     return MacParameters(_number(data, item, coding), syntax, algorithm, tags)
+
+
+@lru_cache(maxsize=16)  # the objects of a series list the same tags
+def _read_tags(raw: bytes, big: bool) -> tuple[int, ...]:
+    if len(raw) % 4 or not raw:
+        raise MalformedSignatureError("DataElementsSigned (0400,0020) is no list of tags")
+    tags = tuple(g << 16 | e for g, e in struct.iter_unpack(">HH" if big else "<HH", raw))
+    if any(a >= b for a, b in pairwise(tags)):
+        raise MalformedSignatureError("DataElementsSigned (0400,0020) is not in the order of the tags")
+    return tags
 
 
 def read_signature(data: bytes, coding: Coding, item: Item) -> SignatureItem:
@@ -126,12 +133,14 @@ def parse_date_time(text: str) -> datetime:
     try:
         if found is None:
             raise ValueError
-        moment = datetime.strptime(found[1], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+        zone = UTC
         if found[3]:
             sign = -1 if found[3][0] == "-" else 1
-            offset = timedelta(hours=int(found[3][1:3]), minutes=int(found[3][3:]))
-            moment = moment.replace(tzinfo=timezone(sign * offset))
-        return moment + timedelta(seconds=float(found[2] or 0))
+            zone = timezone(sign * timedelta(hours=int(found[3][1:3]), minutes=int(found[3][3:])))
+        digits = found[1]
+        day = (int(digits[:4]), int(digits[4:6]), int(digits[6:8]))
+        time = (int(digits[8:10]), int(digits[10:12]), int(digits[12:]))
+        return datetime(*day, *time, int((found[2] or ".")[1:].ljust(6, "0")), tzinfo=zone)
     except ValueError as error:
         raise MalformedSignatureError("DigitalSignatureDateTime (0400,0105) is no date and time") from error
 
@@ -160,6 +169,7 @@ def trim_der(value: bytes, what: str) -> bytes:
     return value[:end]
 
 
+@lru_cache(maxsize=16)
 def mac_parameters_item(parameters: MacParameters, coding: Coding) -> bytes:
     """One item of the MAC Parameters Sequence, encoded as the file is."""
     signed = b"".join(struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in parameters.tags)
@@ -274,7 +284,7 @@ def _text(data: bytes, item: Item, tag: int, vr: bytes) -> str:
     value = _value(data, item, tag, vr)
     pad = b"\0" if vr == b"UI" else b" "
     text = value[:-1] if value.endswith(pad) else value
-    if not text.isascii() or any(byte <= 0x20 or byte == 0x7F for byte in text) or len(value) & 1:
+    if len(value) & 1 or _PLAIN.fullmatch(text) is None:
         raise MalformedSignatureError(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) is not plain text with regular padding")
     return text.decode("ascii")
 

@@ -6,6 +6,7 @@ lists, is checked along the path it found (RFC 5280 6.3, complete lists of the i
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,6 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import serialization
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
@@ -122,13 +122,15 @@ class TrustStore:
 
     def _examine(self, der: bytes) -> tuple[TrustVerdict, x509.Certificate | None]:
         try:
-            certificate = x509.load_der_x509_certificate(der)
-            name = printable(name_of(certificate))
-            weak = weakness_of(certificate)
-            extensions = certificate.extensions
-            first, last, _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc, certificate.issuer
-            if certificate.public_bytes(serialization.Encoding.DER) != der:
-                raise ValueError("another encoding")
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # of a serial number or a version that RFC 5280 does not know
+                certificate = x509.load_der_x509_certificate(der)
+                name = printable(name_of(certificate))
+                weak = weakness_of(certificate)
+                extensions = certificate.extensions
+                first, last, _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc, certificate.issuer
+            if not der.endswith(_bit_string(certificate.signature)):
+                raise ValueError("its signature is not in DER")
         except UNREADABLE as error:
             altered = TrustVerdict(Standing.ALTERED, f"the certificate cannot be read: {printable(error)}", "unknown")
             return altered, None
@@ -204,6 +206,14 @@ class TrustStore:
                     "the revocation list of its issuer is out of date")  # fmt: skip
                 return TrustVerdict(Standing.UNTRUSTED, reason, name), leaf
         return None
+
+
+def _bit_string(content: bytes) -> bytes:
+    """A BIT STRING of whole bytes in DER; a byte of unused bits other than 0 would be another encoding of the same."""
+    size = len(content) + 1
+    count = (size.bit_length() + 7) // 8
+    length = bytes([size]) if size < 128 else bytes([0x80 | count]) + size.to_bytes(count, "big")
+    return b"\x03" + length + b"\0" + content
 
 
 def _signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:

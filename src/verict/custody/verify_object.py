@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 
 from verict.ct.part10 import DEFLATED, EXPLICIT_LITTLE
@@ -217,7 +218,7 @@ class _Verifier:
         if parameters.algorithm not in STRONG_MACS and state is ObjectState.VALID:
             reason = f"{reason}; its {parameters.algorithm} is broken and let pass only because it was asked for"
         return SignatureVerdict(
-            signature.uid, signature.signed_at_text, trust.signer, printable(signature.purpose), parameters.algorithm,
+            signature.uid, signature.signed_at_text, trust.signer, _shown(signature.purpose), parameters.algorithm,
             state, reason, parameters.tags, location, sound,
         )  # fmt: skip
 
@@ -227,7 +228,7 @@ class _Verifier:
             return f"the MAC algorithm {parameters.algorithm!r} is none that PS3.3 defines"
         if parameters.algorithm not in STRONG_MACS and not self.allow_weak_mac:
             return f"{parameters.algorithm} can be forged; --allow-weak-mac lets it pass"
-        never = [tag for tag in parameters.tags if not is_signable_tag(tag)]
+        never = _find_unsignable(parameters.tags)
         return f"{_list(never)} may not be signed (PS3.3 C.12.1.1.3.1.1)" if never else ""
 
     def _find_difference(
@@ -238,11 +239,12 @@ class _Verifier:
         native = parsed.transfer_syntax in NATIVE  # DCMTK names the deflated syntax for the same byte stream
         if parameters.transfer_syntax not in ((EXPLICIT_LITTLE, DEFLATED) if native else (parsed.transfer_syntax,)):
             return "the pixels were re-encoded since, or the MAC parameters changed: they name another transfer syntax"
-        present = {element.tag: element for element in elements}
+        present = parsed.by_tag if elements is parsed.elements else {element.tag: element for element in elements}
         missing = [tag for tag in parameters.tags if tag not in present]
         if missing:
             return f"content changed: {_list(missing)} removed since"
-        unknown = [tag for tag in parameters.tags if not is_signable(present[tag])]
+        listed = [present[tag] for tag in parameters.tags]
+        unknown = [e.tag for e in listed if e.vr == b"UN" or (e.items is not None and not is_signable(e))]
         if unknown:
             return f"{_list(unknown)} lost the value representation since: re-encoded in implicit VR, or changed"
         if not holds(parsed, parameters, signature, elements):
@@ -250,11 +252,16 @@ class _Verifier:
         return ""
 
 
+@lru_cache(maxsize=16)  # the objects of a series list the same tags
+def _find_unsignable(tags: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(tag for tag in tags if not is_signable_tag(tag))
+
+
 def _conclude(parsed: ParsedObject, signatures: Sequence[SignatureVerdict]) -> ObjectVerdict:
     """One verdict out of all signatures of an object: the worst of them, and what they leave open."""
     main = [s for s in signatures if not s.location]
     covered = {tag for s in main if s.state is not ObjectState.INVALID for tag in s.signed_tags}
-    open_tags = [e.tag for e in parsed.elements if is_signable_tag(e.tag) and e.tag not in covered]
+    open_tags = [e.tag for e in parsed.elements if e.tag not in covered and is_signable_tag(e.tag)]
     reasons = [s.reason for s in signatures if s.state is ObjectState.INVALID]
     faults = len(reasons)
     added: tuple[str, ...] = ()
@@ -281,7 +288,7 @@ def _conclude(parsed: ParsedObject, signatures: Sequence[SignatureVerdict]) -> O
         name_tag(e.tag) + (" (UN)" if e.vr == b"UN" else "") for e in parsed.elements if e.tag in open_tags
     )
     return ObjectVerdict(
-        parsed.file, printable(parsed.text(SOP_INSTANCE_UID)), printable(parsed.text(SERIES_INSTANCE_UID)), state,
+        parsed.file, _shown(parsed.text(SOP_INSTANCE_UID)), _shown(parsed.text(SERIES_INSTANCE_UID)), state,
         tuple(dict.fromkeys(reasons)), tuple(signatures), unsigned if main else (), added,
         state is ObjectState.INVALID and len(reasons) == faults and all(s.is_sound for s in signatures),
     )  # fmt: skip
@@ -304,6 +311,10 @@ def _nested(elements: Iterable[Element], location: str) -> Iterator[tuple[str, t
             place = f"{location}{name_tag(element.tag)}, item {number}"
             yield place, item.elements
             yield from _nested(item.elements, f"{place}, ")
+
+
+def _shown(text: str) -> str:
+    return text if text.isprintable() else printable(text)
 
 
 def _malformed(reason: str, location: str) -> SignatureVerdict:
