@@ -314,8 +314,9 @@ def test_a_record_that_does_not_hold_what_was_signed_explains_nothing(manifest: 
 
 
 def test_a_recorded_change_of_what_is_shown_stays_a_change(manifest: Manifest, folder: Path) -> None:
-    coerce_all(folder, RescaleSlope="2", ImagePositionPatient="0")
+    coerce_all(folder, RescaleSlope="2", ImagePositionPatient="0", Allergies="none")
     assert "RescaleSlope (0028,1053) changed in all 6 slices" in say_changed(manifest, folder)
+    assert "Allergies (0010,2110) added in all 6 slices" in say_changed(manifest, folder)
 
 
 def test_a_record_that_was_signed_must_stay(folder: Path) -> None:

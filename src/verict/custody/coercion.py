@@ -15,6 +15,10 @@ from verict.custody.manifest import Entry, Manifest
 from verict.custody.values import MODIFIED_ATTRIBUTES, ORIGINAL_ATTRIBUTES
 
 _PATIENT_GROUP, _VISIT_GROUP = "0010", "0038"
+_MEDICAL = frozenset(  # of the patient's group, and no matter of identity
+    {"00101020", "00101021", "00101022", "00101030", "00102000", "00102110", "00102180", "001021A0", "001021B0",
+     "001021C0", "001021D0", "00102203", "00102210"}
+)  # fmt: skip
 _STUDY_AND_ORDER = frozenset(
     {
         "00080005",  # SpecificCharacterSet: new names may need another one
@@ -59,8 +63,8 @@ class CoercionRecord:
 def may_be_coerced(path: str) -> bool:
     """Whether an attribute says whose the object is, not what it shows.
 
-    >>> may_be_coerced("00100010"), may_be_coerced("00200032")
-    (True, False)
+    >>> may_be_coerced("00100010"), may_be_coerced("00102110"), may_be_coerced("00200032")
+    (True, False, False)
     """
     tag = path[:8]
-    return tag[:4] in (_PATIENT_GROUP, _VISIT_GROUP) or tag in _STUDY_AND_ORDER
+    return (tag[:4] in (_PATIENT_GROUP, _VISIT_GROUP) and tag not in _MEDICAL) or tag in _STUDY_AND_ORDER
