@@ -11,7 +11,7 @@ from pathlib import Path
 from verict.ct.sources import DiskFile, list_sources, read_bytes
 from verict.custody.keys import Signer, certificates_pem
 from verict.custody.sign_object import SignOptions, check_options, sign_bytes
-from verict.custody.whole_files import WholeFiles, sync_folder
+from verict.custody.whole_files import WholeFiles, is_leftover, sync_folder
 from verict.errors import InputError, NotDicomError, OutputError, UsageError
 
 
@@ -53,7 +53,8 @@ def sign_study(
         A folder or a file.
     out
         Where the signed copies go: a folder that does not exist or is empty, which gets its name only when all is
-        written. None signs in place, each file by a whole new one that takes the old one's name at once.
+        written. None signs in place, each file by a whole new one that takes the old one's name at once; what an
+        earlier run left half written when it was killed is removed.
     signer, options
         Who signs, and how.
     progress
@@ -73,8 +74,12 @@ def sign_study(
     sources = [source for source in listing.sources if isinstance(source, DiskFile)]
     if len(sources) < len(listing.sources):
         raise UsageError("a zip cannot be signed", file=study, next_step="unpack it, sign the folder")
+    leftovers = [source.path for source in sources if is_leftover(source.path.name)]
+    sources = [source for source in sources if source.path not in leftovers]
     try:
         if out is None:
+            for path in leftovers:
+                path.unlink(missing_ok=True)
             return _sign_all(study, sources, None, signer, (options, listing.failures, progress))
         partial = _open_partial(study, out)
         try:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from verict.ct.sources import Source, ZipMember, list_sources, open_zip, read_bytes
 from verict.custody.changes import Outcome
 from verict.custody.seal import SealReport
 from verict.custody.trust import TrustStore
 from verict.custody.verify_object import WORST_FIRST, ObjectState, ObjectVerdict, verify_bytes
+from verict.custody.whole_files import is_leftover
 from verict.errors import InputError, NotDicomError, VerictError, say_count
 
 SIGNERS_WORD = "the signer's word"
@@ -63,7 +64,9 @@ def verify_study(
     objects: list[ObjectVerdict] = []
     passed_over: list[str] = []
     failures: list[VerictError] = list(listing.failures)
-    for number, done in enumerate(_verify_all(study, listing.sources, trust, allow_weak_mac), start=1):
+    sources = [source for source in listing.sources if not is_leftover(PurePosixPath(source.name).name)]
+    passed_over += [source.name for source in listing.sources if is_leftover(PurePosixPath(source.name).name)]
+    for number, done in enumerate(_verify_all(study, sources, trust, allow_weak_mac), start=1):
         if isinstance(done, NotDicomError):
             passed_over.append(done.file or "")
         elif isinstance(done, InputError):
@@ -71,7 +74,7 @@ def verify_study(
         else:
             objects.append(done)
         if progress is not None:
-            progress(number, len(listing.sources))
+            progress(number, len(sources))
     return StudyVerdict(str(study), tuple(objects), tuple(passed_over), tuple(failures))
 
 

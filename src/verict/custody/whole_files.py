@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+_LEFTOVER = re.compile(r"\.verict-[0-9a-f]{12}\.part")
 SYNCERS = 8  # threads that wait for the disk; waiting is all they do
 BATCH = 64  # files that are written before any of them is renamed: their space is needed twice meanwhile
 
@@ -78,6 +80,15 @@ class WholeFiles:
             if part != path:
                 part.replace(path)
             self._written.pop()
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file's name is that of one half written when verict was killed.
+
+    >>> is_leftover(".verict-0123456789ab.part"), is_leftover("001.dcm")
+    (True, False)
+    """
+    return _LEFTOVER.fullmatch(name) is not None
 
 
 def sync_folder(folder: Path) -> None:
