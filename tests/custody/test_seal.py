@@ -71,6 +71,14 @@ def test_a_reencoded_study_is_valid_and_said_to_be_reencoded(study: Path, syntax
     assert report.outcome_of(first.files[0].sop_instance_uid) is Outcome.REENCODED
 
 
+def test_a_zip_of_the_study_is_the_study(study: Path, tmp_path: Path) -> None:
+    manifests = seal_study(study, SIGNER)
+    packed = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", study))
+    report = verify_seals(packed, manifests, TRUST)
+    assert (report.seals[0].exit_code, report.unlisted) == (0, ())
+    assert seal_study(packed, SIGNER) == (tmp_path / "packed.zip.manifest.json",)
+
+
 def test_a_changed_study_is_20(study: Path) -> None:
     seal_study(study, SIGNER)
     paint(study / "003.dcm")

@@ -69,11 +69,14 @@ def _digest_frames(part: Part10, layout: Layout, shape: PixelFormat, file: str) 
     frames, unused, any_unused = [], hashlib.sha256(), False
     for number in range(1, shape.frames + 1):
         values, outside = decode_frame(part, layout.pixel, shape, number, file=file)
-        frames.append(hashlib.sha256(meaning.encode() + _little_endian(values)).hexdigest())
+        frame = hashlib.sha256(meaning.encode())
+        frame.update(_little_endian(values))
+        frames.append(frame.hexdigest())
         if outside:  # nothing of a frame may change unseen, not even what no viewer should show (PS3.5 8.1.1)
             any_unused = True
             cells, _ = decode_frame(part, layout.pixel, whole_cells, number, file=file)
-            unused.update(number.to_bytes(4, "little") + _little_endian(cells))
+            unused.update(number.to_bytes(4, "little"))
+            unused.update(_little_endian(cells))
     return PixelDigests(PixelKind.VALUES, tuple(frames), unused.hexdigest() if any_unused else "")
 
 
@@ -88,8 +91,8 @@ def _check_offsets(part: Part10, pixel: PixelElement, shape: PixelFormat, file: 
                          next_step="export the file again")  # fmt: skip
 
 
-def _little_endian(values: np.ndarray) -> bytes:
-    return values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
+def _little_endian(values: np.ndarray) -> memoryview:
+    return np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"), copy=False)).data
 
 
 def _digest_bytes(part: Part10, layout: Layout) -> str:
