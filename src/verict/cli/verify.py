@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from verict.errors import InputError, printable, say_count
 from verict.report.output import check_output_file, write_text
 
 if TYPE_CHECKING:
-    from verict.custody.seal import SealReport
+    from verict.custody.conclusion import FileCustody, StudyCustody
     from verict.custody.trust import TrustStore
     from verict.custody.verify_object import ObjectVerdict
     from verict.custody.verify_study import StudyVerdict
@@ -100,90 +101,87 @@ def verify(
         beside = [path for path in [intermediates_path(study)] if path.is_file()]
         moment = None if at is None else at.replace(hour=12, tzinfo=UTC)
         store = TrustStore.load(trust or [], [*(intermediates or []), *beside], crl or [], moment)
-        verdict, seals = _verify(study, manifest, store, allow_weak_mac=allow_weak_mac, quiet=quiet)
-        code = _choose_code(verdict, seals, allow_unsigned=allow_unsigned)
-        for failure in verdict.failures[:SHOWN]:
+        verdict, custody = _verify(study, manifest, store, allow_weak_mac=allow_weak_mac, quiet=quiet)
+        code = _choose_code(custody, allow_unsigned=allow_unsigned)
+        for failure in custody.failures[:SHOWN]:
             tell("verify", failure.one_line())
+        if len(custody.failures) > SHOWN:
+            tell("verify", f"and {len(custody.failures) - SHOWN} more failures")
         if json is not None:
-            text = json_module.dumps(_as_dict(verdict, seals, store, code), indent=1, ensure_ascii=False) + "\n"
+            text = json_module.dumps(_as_dict(verdict, custody, store, code), indent=1) + "\n"
             if str(json) == STDOUT:
                 typer.echo(text, nl=False)
             else:
                 write_text(json, text)
         if not quiet and str(json) != STDOUT:
-            _print(verdict, seals)
+            _print(verdict, custody)
         raise typer.Exit(code)
 
 
 def _verify(
     study: Path, manifests: list[Path] | None, store: TrustStore, *, allow_weak_mac: bool, quiet: bool
-) -> tuple[StudyVerdict, SealReport | None]:
+) -> tuple[StudyVerdict, StudyCustody]:
+    """The verdict on each object, and what that and the manifests say together."""
+    from verict.custody.conclusion import conclude
     from verict.custody.seal import find_manifests, verify_seals
     from verict.custody.verify_study import combine_with_seals, verify_study
 
     with nullcontext() if quiet or not sys.stderr.isatty() else show_progress() as show:
         verdict = verify_study(study, store, allow_weak_mac=allow_weak_mac,
                                progress=show and (lambda done, total: show("verifying", done, total)))  # fmt: skip
-        if not verdict.objects and not verdict.failures:
-            raise InputError("nothing to verify", file=study, found="no DICOM object", next_step="check the path")
         chosen = find_manifests(study) if manifests is None else manifests
-        if not chosen:
-            return verdict, None
-        seals = verify_seals(study, chosen, store,
-                             progress=show and (lambda done, total: show("manifest", done, total)))  # fmt: skip
-    return combine_with_seals(verdict, seals), seals
+        if not verdict.objects and not verdict.failures and not chosen:
+            raise InputError("nothing to verify", file=study, found="no DICOM object", next_step="check the path")
+        seals = None
+        if chosen:
+            seals = verify_seals(study, chosen, store,
+                                 progress=show and (lambda done, total: show("manifest", done, total)))  # fmt: skip
+    custody = conclude(verdict, seals)
+    return verdict if seals is None else combine_with_seals(verdict, seals), custody
 
 
-def _choose_code(verdict: StudyVerdict, seals: SealReport | None, *, allow_unsigned: bool) -> int:
-    codes = {one.exit_code for one in verdict.objects}
-    if seals is not None:
-        codes |= {seal.exit_code for seal in seals.seals}
-    if verdict.failures:
+def _choose_code(custody: StudyCustody, *, allow_unsigned: bool) -> int:
+    codes = {state.exit_code for one in custody.series for state in (one.state, *(file.state for file in one.files))}
+    if custody.failures:
         codes.add(FAILED)
     if allow_unsigned:
         codes.discard(UNSIGNED)
     return next((code for code in PRECEDENCE if code in codes), 0)
 
 
-def _print(verdict: StudyVerdict, seals: SealReport | None) -> None:
-    """A table with a line a file, then a sentence a series and one a manifest."""
-    from verict.custody.verify_study import describe_series
-
+def _print(verdict: StudyVerdict, custody: StudyCustody) -> None:
+    """A table with a line a file, then a sentence a series."""
     console = open_stdout()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("file", overflow="fold")
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("why", overflow="fold")
-    shown = [one for number, one in enumerate(_order(verdict.objects)) if number < SHOWN or one.state != "valid"]
-    for one in shown:
-        table.add_row(printable(one.file), one.state, printable("; ".join(one.reasons)))
+    for name, nowrap in (("file", False), ("slice", True), ("verdict", False), ("why", False)):
+        table.add_column(name, no_wrap=nowrap, overflow="fold")
+    files = _order([file for one in custody.series for file in one.files])
+    shown = [file for number, file in enumerate(files) if number < SHOWN or file.state != "valid"]
+    for file in shown:
+        place = "" if file.slice_index is None else str(file.slice_index)
+        table.add_row(printable(file.name), place, file.state, printable(file.words))
     console.print(table)
-    if len(shown) < len(verdict.objects):
-        console.print(f"and {say_count(len(verdict.objects) - len(shown), 'valid file')} more; --json lists all")
-    for uid, objects in verdict.series.items():
-        console.print(printable(f"series {uid or 'without UID'}: {describe_series(objects)}"), soft_wrap=True)
-        left_open = dict.fromkeys(name for one in objects for name in one.unsigned)
-        if left_open:
-            console.print(printable(f"  not covered by any signature: {', '.join(left_open)}"), soft_wrap=True)
+    if len(shown) < len(files):
+        console.print(f"and {say_count(len(files) - len(shown), 'valid file')} more; --json lists all")
+    for one in custody.series:
+        uid = one.series_instance_uid or "without UID"
+        console.print(printable(f"series {uid}: {one.sentence}"), soft_wrap=True)
+    left_open = Counter(name for one in verdict.objects for name in one.unsigned)
+    for name, count in left_open.items():
+        console.print(printable(f"not signed inside: {name} in {say_count(count, 'file')}"), soft_wrap=True)
     if any(one.signatures for one in verdict.objects):
-        console.print("  file meta information and preamble are never signed (PS3.15)")
-    for seal in () if seals is None else seals.seals:
-        console.print(printable(f"manifest {seal.manifest}: {seal.sentence}"), soft_wrap=True)
-    if seals is None:
-        console.print("no manifest: a missing, added or reordered slice cannot be seen")
-    elif seals.unlisted:
-        console.print(printable(f"no manifest speaks of: {', '.join(seals.unlisted[:SHOWN])}"), soft_wrap=True)
+        console.print("never signed (PS3.15): preamble and file meta information")
     if verdict.passed_over:
         console.print(f"passed over: {say_count(len(verdict.passed_over), 'file')} that are no DICOM objects")
 
 
-def _order(objects: Sequence[ObjectVerdict]) -> list[ObjectVerdict]:
+def _order(files: Sequence[FileCustody]) -> list[FileCustody]:
     """What is not valid first, else as the files come."""
-    return sorted(objects, key=lambda one: one.state == "valid")
+    return sorted(files, key=lambda file: file.state == "valid")
 
 
-def _as_dict(verdict: StudyVerdict, seals: SealReport | None, store: TrustStore, code: int) -> dict[str, Any]:
-    from verict.custody.verify_study import SIGNERS_WORD, describe_series
+def _as_dict(verdict: StudyVerdict, custody: StudyCustody, store: TrustStore, code: int) -> dict[str, Any]:
+    from verict.custody.verify_study import SIGNERS_WORD
 
     return {
         "schema": SCHEMA,
@@ -191,15 +189,10 @@ def _as_dict(verdict: StudyVerdict, seals: SealReport | None, store: TrustStore,
         "exit_code": code,
         "judged_at": store.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "signing_times": SIGNERS_WORD,
-        "series": [
-            {"series_instance_uid": uid, "sentence": describe_series(objects)}
-            for uid, objects in verdict.series.items()
-        ],
+        "series": [one.as_dict() for one in custody.series],
         "objects": [_object_dict(one) for one in verdict.objects],
-        "manifests": None if seals is None else [seal.as_dict() for seal in seals.seals],
-        "not_in_any_manifest": None if seals is None else list(seals.unlisted),
         "passed_over": list(verdict.passed_over),
-        "failures": [failure.as_dict() for failure in verdict.failures],
+        "failures": [failure.as_dict() for failure in custody.failures],
     }
 
 

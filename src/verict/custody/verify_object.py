@@ -96,7 +96,8 @@ class SignatureVerdict:
 class ObjectVerdict:
     """What custody says of one object.
 
-    ``unsigned`` names each attribute that no signature covers; ``added`` those of them that change the picture.
+    ``unsigned`` names each attribute that no signature lists; ``added`` those that no signature which holds covers
+    and that change the picture.
     ``only_differs`` tells of an invalid object that all its signatures are sound and merely do not fit the content.
     Preamble and file meta information are never signed (PS3.15 C.1).
     """
@@ -284,12 +285,14 @@ def _conclude(parsed: ParsedObject, signatures: Sequence[SignatureVerdict]) -> O
             reasons = [s.reason for s in signatures if s.state is state]
     if any(s.state is ObjectState.INVALID for s in signatures):
         state = ObjectState.INVALID
+    listed = {tag for s in main for tag in s.signed_tags}
     unsigned = tuple(
-        name_tag(e.tag) + (" (UN)" if e.vr == b"UN" else "") for e in parsed.elements if e.tag in open_tags
-    )
+        name_tag(e.tag) + (" (UN)" if e.vr == b"UN" else "")
+        for e in parsed.elements if e.tag not in listed and is_signable_tag(e.tag)
+    )  # fmt: skip
     return ObjectVerdict(
         parsed.file, _shown(parsed.text(SOP_INSTANCE_UID)), _shown(parsed.text(SERIES_INSTANCE_UID)), state,
-        tuple(dict.fromkeys(reasons)), tuple(signatures), unsigned if main else (), added,
+        tuple(dict.fromkeys(reasons)), tuple(signatures), unsigned if listed else (), added,
         state is ObjectState.INVALID and len(reasons) == faults and all(s.is_sound for s in signatures),
     )  # fmt: skip
 

@@ -97,23 +97,26 @@ def combine_with_seals(study: StudyVerdict, seals: SealReport) -> StudyVerdict:
     A signature that is sound and merely does not fit, in an object that a trusted manifest calls re-encoded or
     coerced, is no tampering. An unsigned object that it calls the same is vouched for by the manifest.
     """
-    return replace(study, objects=tuple(_combine(v, seals.outcome_of(v.sop_instance_uid)) for v in study.objects))
+    combined = []
+    for verdict in study.objects:
+        uid = verdict.sop_instance_uid
+        outcome = seals.outcome_of(uid)
+        if outcome is Outcome.VALID and seals.was_rewritten(uid):
+            outcome = Outcome.REENCODED  # there and back: the same transfer syntax, but not the same bytes
+        combined.append(verdict if outcome is None else _combine(verdict, outcome))
+    return replace(study, objects=tuple(combined))
 
 
-def _combine(verdict: ObjectVerdict, outcome: Outcome | None) -> ObjectVerdict:
-    if outcome is None:
-        return verdict
+def _combine(verdict: ObjectVerdict, outcome: Outcome) -> ObjectVerdict:
+    vouched = {Outcome.REENCODED: ObjectState.REENCODED, Outcome.COERCED: ObjectState.COERCED}.get(outcome)
     if not outcome.is_intact:
         said = f"by the manifest: {outcome}"
         return replace(verdict, state=ObjectState.INVALID, reasons=(said, *verdict.reasons), only_differs=False)
-    if verdict.state is ObjectState.INVALID and verdict.only_differs and outcome is not Outcome.VALID:
-        state = ObjectState.REENCODED if outcome is Outcome.REENCODED else ObjectState.COERCED
-        return replace(verdict, state=state, reasons=(f"by the manifest: {state}", *verdict.reasons))
+    if verdict.state is ObjectState.INVALID and verdict.only_differs and vouched is not None:
+        return replace(verdict, state=vouched, reasons=(f"by the manifest: {vouched}", *verdict.reasons))
     if verdict.state is ObjectState.UNSIGNED:
-        state = {Outcome.REENCODED: ObjectState.REENCODED, Outcome.COERCED: ObjectState.COERCED}.get(
-            outcome, ObjectState.VALID
-        )
-        return replace(verdict, state=state, reasons=("no signature inside; vouched for by the manifest",))
+        reasons = ("no signature inside; vouched for by the manifest",)
+        return replace(verdict, state=vouched or ObjectState.VALID, reasons=reasons)
     return verdict
 
 
