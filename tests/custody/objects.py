@@ -99,7 +99,7 @@ def make_elements(w: Writer, *, unknown: bool = True, odd: bool = True) -> dict[
         0x00280106: (b"SS", b"\xfb\xff"),
         0x00281052: (b"DS", b"0 "),
         0x00281053: (b"DS", b"1 "),
-        0x00283002: (b"US", b"\1\0\2\0\3\0"),
+        0x00283002: (b"SS", b"\1\0\2\0\3\0"),  # as implicit VR reads it beside signed pixels
         0x00090010: (b"LO", b"VERICT TEST "),
         0x00091001: (b"LO", b"private "),
         0x00091003: (b"FD", struct.pack("<d", 1.5)),
