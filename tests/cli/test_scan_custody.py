@@ -106,7 +106,7 @@ def test_an_invalid_signature_is_10_and_names_the_slices(here: Path) -> None:
     result = run("signed", "--trust", "ca.pem", "--json", "out.json", "--report", "out.html")
     assert result.exit_code == 10
     assert "changed since it was signed: pixels changed in slices 3 to 5" in said(result)
-    assert "slice 4, 005.dcm: pixels changed" in said(result)
+    assert "slices 3 to 5, 3 files: pixels changed" in said(result)
     document = json.loads((here / "out.json").read_text())
     assert find_violations(document, SCHEMA) == []
     assert (document["exit_code"], document["custody"]["state"]) == (10, "invalid")
@@ -114,7 +114,7 @@ def test_an_invalid_signature_is_10_and_names_the_slices(here: Path) -> None:
     page = (here / "out.html").read_text()
     assert "<h1 class=\"verdict suspicious\">Changed since it was signed" in page
     assert "Forensics by itself:" in page
-    assert "<td class=\"mono\">005.dcm</td>" in page
+    assert "<td>3 to 5</td><td class=\"mono\">3 files</td>" in page
 
 
 def test_a_missing_slice_is_10(here: Path) -> None:
@@ -122,6 +122,7 @@ def test_a_missing_slice_is_10(here: Path) -> None:
     result = run("signed", "--trust", "ca.pem")
     assert result.exit_code == 10
     assert "slice 5 missing" in said(result)
+    assert "slice 5, no file: missing" in said(result)
 
 
 def test_a_reencoded_study_is_no_evidence_against_it(here: Path) -> None:

@@ -15,7 +15,7 @@ from verict.custody.conclusion import FileCustody, SeriesCustody, StudyCustody
 from verict.custody.verify_object import ObjectState
 from verict.detect.result import Verdict
 from verict.errors import InputError
-from verict.report.custody import FILES_SHOWN, UNSIGNED, anonymise_custody, exit_code_of
+from verict.report.custody import ROWS_SHOWN, UNSIGNED, anonymise_custody, exit_code_of
 from verict.report.html import to_html
 from verict.report.json import to_json
 from verict.report.table import render_studies, render_summary, summarise_study
@@ -27,7 +27,7 @@ HOSTILE = "<script>alert(1)</script>\x1b[2J"
 def make_custody(state: ObjectState, *, uid: str = SERIES_UID, files: int = 0, signer: str = "CT-1") -> StudyCustody:
     """A study of one series in a state, so many of its files not valid."""
     wrong = ObjectState.INVALID
-    rows = tuple(FileCustody(f"{n:03d}.dcm", f"1.2.{n}", n, wrong, "pixels changed") for n in range(files))
+    rows = tuple(FileCustody(f"{n:03d}.dcm", f"1.2.{n}", n, wrong, f"what {n} is") for n in range(files))
     series = SeriesCustody(uid, state, f"signed by {signer} on a day", (signer,), ("20260101120000",), rows,
                            found_as=frozenset({uid}))  # fmt: skip
     return StudyCustody((series,))
@@ -75,11 +75,11 @@ def test_what_is_marked_in_a_signed_series_was_there_before() -> None:
 
 
 def test_a_long_list_of_files_is_cut_and_says_so() -> None:
-    text, document, page = all_of(make_custody(ObjectState.INVALID, files=FILES_SHOWN + 7))
-    assert "slice 3, 003.dcm: pixels changed" in text
-    assert f"and {FILES_SHOWN + 7 - 8} more files" in text
-    assert len(document["custody"]["series"][0]["files"]) == FILES_SHOWN + 7
-    assert "7 further files" in page
+    text, document, page = all_of(make_custody(ObjectState.INVALID, files=ROWS_SHOWN + 7))
+    assert "slice 3, 003.dcm: what 3 is" in text
+    assert f"and {ROWS_SHOWN + 7 - 8} more; the JSON lists all" in text
+    assert len(document["custody"]["series"][0]["files"]) == ROWS_SHOWN + 7
+    assert "7 further rows: the JSON lists every file" in page
 
 
 def test_a_signed_series_that_was_not_examined_is_shown() -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from verict.custody.conclusion import SeriesCustody, StudyCustody
+from verict.custody.conclusion import FileCustody, SeriesCustody, StudyCustody
 from verict.custody.verify_object import ObjectState
-from verict.custody.wording import say_series
+from verict.custody.wording import say_numbers, say_series
 from verict.detect.result import ScanResult, SeriesResult, Verdict
+from verict.errors import say_count
 from verict.report.anonymise import LEFT_OUT, name_series
 
 SUSPICIOUS_EXIT = 10
@@ -20,7 +21,7 @@ CHANGED_TITLE = "Changed since it was signed, or its signature is not what it cl
 NOT_ASKED = "not examined, as neither --trust nor --manifest was given: only forensics speaks"
 UNSIGNED = "unsigned: only forensics speaks"
 SIGNED_WITH_MARKS = "what is marked here was there when it was signed"
-FILES_SHOWN = 100
+ROWS_SHOWN = 50
 
 _STATE_WORDS = {
     ObjectState.VALID: "signed, unchanged since",
@@ -36,12 +37,15 @@ _STATE_WORDS = {
 
 @dataclass(frozen=True)
 class CustodyView:
-    """What a rendering shows of one series: a word for its colour, the sentence, and the files that are not valid."""
+    """What a rendering shows of one series: a word for its colour, the sentence, and the files that are not valid.
+
+    Each row of ``files`` is (slices, file or how many, what was found), files of which the same is said together.
+    """
 
     tone: str
     sentence: str
     files: tuple[tuple[str, str, str], ...] = ()
-    more_files: int = 0
+    more_rows: int = 0
 
 
 def exit_code_of(result: ScanResult, custody: StudyCustody | None) -> int:
@@ -76,9 +80,18 @@ def view_custody(series: SeriesCustody) -> CustodyView:
     tone = tone if series.state.exit_code else "no_evidence"
     if not series.signers and series.seal is None:
         return CustodyView(tone, UNSIGNED)
-    rows = [("" if file.slice_index is None else str(file.slice_index), file.name or "missing", file.words)
-            for file in series.files if file.state.exit_code]  # fmt: skip
-    return CustodyView(tone, series.sentence, tuple(rows[:FILES_SHOWN]), max(0, len(rows) - FILES_SHOWN))
+    by_words: dict[str, list[FileCustody]] = {}
+    for file in series.files:
+        if file.state.exit_code:
+            by_words.setdefault(file.words, []).append(file)
+    rows = [_row_of(files, words) for words, files in by_words.items()]
+    return CustodyView(tone, series.sentence, tuple(rows[:ROWS_SHOWN]), max(0, len(rows) - ROWS_SHOWN))
+
+
+def _row_of(files: list[FileCustody], words: str) -> tuple[str, str, str]:
+    slices = [file.slice_index for file in files if file.slice_index is not None]
+    named = (files[0].name or "no file") if len(files) == 1 else say_count(len(files), "file")
+    return say_numbers(slices) if slices else "", named, words
 
 
 def list_unexamined(custody: StudyCustody | None, result: ScanResult) -> list[SeriesCustody]:

@@ -159,10 +159,10 @@ def _render_custody(view: CustodyView) -> list[RenderableType]:
     """Custody of one series in a line, and the files that do not hold."""
     style = "bold red" if view.tone == Verdict.SUSPICIOUS.value else ""
     parts: list[RenderableType] = [Padding(_text(f"custody: {view.sentence}", style), (0, 0, 0, 2), expand=False)]
-    for slice_index, name, found in view.files[:FILES_SHOWN]:
-        place = f"slice {slice_index}, {name}" if slice_index else name
+    for slices, name, found in view.files[:FILES_SHOWN]:
+        place = f"{'slice' if slices.isdecimal() else 'slices'} {slices}, {name}" if slices else name
         parts.append(Padding(_text(f"{place}: {found}"), (0, 0, 0, 4), expand=False))
-    return parts + _render_more(len(view.files) + view.more_files - FILES_SHOWN, "files")
+    return parts + _render_more(len(view.files) + view.more_rows - FILES_SHOWN)
 
 
 def _render_regions(regions: Sequence[tuple[int, Region]]) -> RenderableType:
