@@ -11,7 +11,7 @@ import pytest
 from builders import make_series
 from custody.sealed_series import change_object, make_rich_series, paint, reencode, sign_all
 from custody.signers import make_identity
-from pydicom.uid import ImplicitVRLittleEndian, JPEGLSLossless
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLSLossless
 
 from verict.custody.conclusion import StudyCustody, examine_custody
 from verict.custody.keys import Signer
@@ -84,6 +84,17 @@ def test_the_manifest_vouches_for_what_was_only_reencoded(place: Path, syntax: s
     assert "re-encoded, content identical" in custody.series[0].sentence
     assert "3 signatures inside no longer fit the encoding" in custody.series[0].sentence
     assert "by the manifest: re-encoded, content identical; " in custody.series[0].files[0].words
+
+
+def test_the_manifest_vouches_for_what_went_through_implicit_and_came_back(place: Path) -> None:
+    """The transfer syntax is the signed one again, but the kinds of private values are lost for good."""
+    for study, state in (("signed", ObjectState.INVALID), ("both", ObjectState.REENCODED)):
+        for file in (place / study).iterdir():
+            reencode(file, ImplicitVRLittleEndian)
+            reencode(file, ExplicitVRLittleEndian)
+        assert conclude(place / study).state is state
+    (place / "both" / "002.dcm").unlink()
+    assert conclude(place / "both").state is ObjectState.INVALID
 
 
 @pytest.mark.parametrize("study", ["signed", "sealed", "both"])
