@@ -92,6 +92,17 @@ def test_the_certificate_of_another_cannot_be_put_in() -> None:
     assert not check_detached(CONTENT, swapped).valid
 
 
+def test_a_certificate_that_the_standard_forbids_is_refused() -> None:
+    """A serial number of zero (RFC 5280 4.1.2.2), which libraries still read with a warning."""
+    signature = sign(make_identity())
+    serial = make_identity().certificate.serial_number
+    number = serial.to_bytes(serial.bit_length() // 8 + 1, "big")
+    assert signature.count(number) == 2
+    check = check_detached(CONTENT, signature.replace(number, b"\x80" + number[1:]))
+    assert not check.valid
+    assert "serial number" in check.reason
+
+
 @pytest.mark.parametrize("data", [b"", b"\x30", b"0" * 100, b"\x30\x80\x00\x00", b"\x30\x84\xff\xff\xff\xff"])
 def test_what_is_no_signature_is_refused(data: bytes) -> None:
     check = check_detached(CONTENT, data)

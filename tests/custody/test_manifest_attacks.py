@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from builders import make_enhanced, make_series
+from builders import make_body_hu, make_enhanced, make_series
 from custody.sealed_series import change_object, compare, make_rich_series, paint, seal
 from custody.signers import make_identity
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import RLELossless
 
@@ -34,6 +36,15 @@ PADDING = b"\xfc\xff\xfc\xffOB\0\0\2\0\0\0\0\0"
 def folder(tmp_path: Path) -> Path:
     make_rich_series(tmp_path / "CHEST", slices=3)
     return tmp_path / "CHEST"
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, bytes]:
+    """The files of a small sealed study, the manifest first, and what is in them."""
+    study = tmp_path_factory.mktemp("small") / "CHEST"
+    make_rich_series(study, slices=2, hu=make_body_hu(2, 16, 16))
+    (manifest,) = seal_study(study, SIGNER)
+    return {file: file.read_bytes() for file in (manifest, signature_path(manifest), *sorted(study.iterdir()))}
 
 
 def forged_pixels(data: bytes) -> bytes:
@@ -152,6 +163,25 @@ def test_another_signed_document_is_no_manifest(folder: Path, tmp_path: Path) ->
     (seal_verdict,) = verify_seals(folder, [report], TRUST).seals
     assert seal_verdict.exit_code == 20
     assert "expected schema verict.manifest/1" in seal_verdict.sentence
+
+
+@settings(max_examples=120)
+@given(data=st.data())
+def test_damage_never_crashes_the_verification(small: dict[Path, bytes], data: st.DataObject) -> None:
+    """Manifest, signature or object: whatever was changed is refused, or the same by all that counts."""
+    place = data.draw(st.sampled_from(list(small)))
+    changed = bytearray(small[place])
+    start = data.draw(st.integers(0, len(changed)))
+    changed[start : start + data.draw(st.integers(0, 12))] = data.draw(st.binary(max_size=12))
+    study = next(iter(small)).with_name("CHEST")
+    try:
+        place.write_bytes(changed)
+        (verdict,) = verify_seals(study, find_manifests(study), TRUST).seals
+        refused = (20, 22) if place.suffix == ".p7s" else (20,)  # a changed issuer is one whom nobody trusts
+        assert verdict.exit_code in refused or place.suffix == ".dcm" or bytes(changed) == small[place]
+        assert verdict.sentence.isprintable()
+    finally:
+        place.write_bytes(small[place])
 
 
 def test_a_copy_in_another_folder_is_a_duplicate_not_a_second_chance(folder: Path) -> None:

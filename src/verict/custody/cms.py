@@ -7,6 +7,7 @@ it. Whether the certificate is to be trusted is another question, see `verict.cu
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import pkcs7
+from cryptography.utils import CryptographyDeprecationWarning
 
 from verict.custody import der
 from verict.custody.der import DerError, Fields, Node
@@ -38,7 +40,7 @@ _RSA_WITH = {"1.2.840.113549.1.1.11": "sha256", "1.2.840.113549.1.1.12": "sha384
 _ECDSA_WITH = {"1.2.840.10045.4.3.2": "sha256", "1.2.840.10045.4.3.3": "sha384", "1.2.840.10045.4.3.4": "sha512"}
 
 _UNREADABLE = (DerError, ValueError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension,
-               x509.UnsupportedGeneralNameType)  # fmt: skip
+               x509.UnsupportedGeneralNameType, CryptographyDeprecationWarning)  # fmt: skip
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
@@ -154,7 +156,9 @@ def _open_signed_data(signature: bytes) -> tuple[tuple[x509.Certificate, ...], _
     found = der.children(bag) if bag is not None else []
     if not 1 <= len(found) <= MAX_CERTIFICATES:
         raise DerError(f"{len(found)} certificates, not 1 to {MAX_CERTIFICATES}")
-    certificates = tuple(x509.load_der_x509_certificate(node.encoded) for node in found)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CryptographyDeprecationWarning)  # what RFC 5280 forbids and is read for now
+        certificates = tuple(x509.load_der_x509_certificate(node.encoded) for node in found)
     signer = _open_signer(signers[0])
     if [_DIGESTS.get(oid) for oid in digests] != [signer.digest]:
         raise DerError("the digest algorithms are not the signer's one")

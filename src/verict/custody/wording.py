@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 
+from pydicom.config import IGNORE
 from pydicom.uid import UID
 
 from verict.custody.changes import INSTANCE_NUMBER, AttributeChange, FileChanges, Outcome, PixelState, SeriesChanges
@@ -212,5 +213,5 @@ def _slices(numbers: Collection[int]) -> str:
 
 
 def _say_syntax(uid: str) -> str:
-    name = UID(uid).name if uid.startswith("1.2.840.10008.") else uid
-    return printable(name)
+    name = UID(uid, validation_mode=IGNORE).name if uid.startswith("1.2.840.10008.") else uid
+    return printable(name) or "without a transfer syntax"
