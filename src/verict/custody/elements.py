@@ -140,6 +140,7 @@ def text_of(data: bytes, element: Element | None) -> str:
     return data[element.value : element.value_end].rstrip(b"\0 ").decode("ascii", "replace")
 
 
+@lru_cache(maxsize=4096)
 def name_tag(tag: int) -> str:
     """A tag with its keyword, as messages show it.
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 from verict.custody.byte_stream import stream_elements
 from verict.custody.elements import Element, ParsedObject
 from verict.custody.keys import UNREADABLE
-from verict.custody.signature import MAC_NAMES, MacParameters, SignatureItem, trim_der
+from verict.custody.signature import MAC_NAMES, SignatureItem, trim_der
 
 _HASHES: dict[str, type[hashes.HashAlgorithm]] = {
     "sha256": hashes.SHA256, "sha384": hashes.SHA384, "sha512": hashes.SHA512, "sha1": hashes.SHA1, "md5": hashes.MD5,
@@ -32,14 +32,10 @@ def hash_stream(name: str, *streams: Iterable[bytes | memoryview]) -> bytes:
     return hasher.digest()
 
 
-def holds(
-    parsed: ParsedObject, parameters: MacParameters, signature: SignatureItem, elements: Sequence[Element] | None = None
-) -> bool:
-    """Whether a signature's value fits the bytes and the certificate it bears; says nothing of trust."""
-    wanted = set(parameters.tags)
-    chosen = [element for element in (parsed.elements if elements is None else elements) if element.tag in wanted]
-    name = MAC_NAMES[parameters.algorithm]
-    content = stream_elements(parsed.data, parsed.coding, chosen)
+def holds(parsed: ParsedObject, signed: Sequence[Element], algorithm: str, signature: SignatureItem) -> bool:
+    """Whether a signature's value fits the signed elements and the certificate it bears; says nothing of trust."""
+    name = MAC_NAMES[algorithm]
+    content = stream_elements(parsed.data, parsed.coding, signed)
     try:
         digest = hash_stream(name, content, signature.stream(parsed.data, parsed.coding))
     except ValueError:

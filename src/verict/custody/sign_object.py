@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -106,8 +107,7 @@ def sign_bytes(data: bytes, signer: Signer, options: SignOptions, *, file: str) 
         except MalformedSignatureError as error:
             raise InputError("the object holds a malformed signature", file=file, found=str(error),
                              next_step="find out who altered it before signing") from error  # fmt: skip
-    tags = tuple(element.tag for element in signable)
-    if _is_signed_already(parsed, signer, (options, tags)):
+    if _is_signed_already(parsed, signer, options, signable):
         return SignedObject([data], names, sop, series, again=True)
     number = next(n for n in range(65536) if n not in numbers)
     syntax = EXPLICIT_LITTLE if parsed.transfer_syntax in NATIVE else parsed.transfer_syntax
@@ -116,7 +116,7 @@ def sign_bytes(data: bytes, signer: Signer, options: SignOptions, *, file: str) 
     content = stream_elements(parsed.data, parsed.coding, signable)
     digest = hash_stream(MAC_NAMES[algorithm], content, [stream_part(part)])
     signature = signer.sign_digest(digest, MAC_NAMES[algorithm])
-    parameters = MacParameters(number, syntax, algorithm, tags)
+    parameters = MacParameters(number, syntax, algorithm, tuple(element.tag for element in signable))
     pieces = splice_signature(
         parsed,
         mac_parameters_item(parameters, parsed.coding),
@@ -152,9 +152,10 @@ def _refuse_open(parsed: ParsedObject, left_out: list[Element], profile: Profile
                          found=len(parsed.elements), expected=f"at most {MAX_SIGNED_TAGS}")  # fmt: skip
 
 
-def _is_signed_already(parsed: ParsedObject, signer: Signer, wanted: tuple[SignOptions, tuple[int, ...]]) -> bool:
+def _is_signed_already(
+    parsed: ParsedObject, signer: Signer, options: SignOptions, signable: Sequence[Element]
+) -> bool:
     """Whether the object's last signature is this signer's, for this purpose, over all that may be signed."""
-    options, tags = wanted
     items = _items(parsed, DIGITAL_SIGNATURES)
     if not items:
         return False
@@ -166,10 +167,11 @@ def _is_signed_already(parsed: ParsedObject, signer: Signer, wanted: tuple[SignO
     except MalformedSignatureError as error:
         raise InputError("the object holds a malformed signature", file=parsed.file, found=str(error),
                          next_step="find out who altered it before signing") from error  # fmt: skip
+    tags = tuple(element.tag for element in signable)
     fitting = [p for p in found if p.number == last.mac_number and p.tags == tags]
     if not fitting or MAC_NAMES.get(fitting[0].algorithm) != options.mac:
         return False
-    return holds(parsed, fitting[0], last)
+    return holds(parsed, signable, fitting[0].algorithm, last)
 
 
 def _items(parsed: ParsedObject, tag: int) -> tuple:

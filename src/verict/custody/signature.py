@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from verict.custody.byte_stream import head_bytes, is_signable_tag, stream_elements, to_little_endian
-from verict.custody.elements import Coding, Element, Item, find_element
+from verict.custody.elements import Coding, Element, Item
 from verict.custody.profiles import PURPOSE_CODES, PURPOSE_SCHEME, Purpose
 
 MAC_PARAMETERS, DIGITAL_SIGNATURES = 0x4FFE0001, 0xFFFAFFFA
@@ -74,12 +74,12 @@ def read_mac_parameters(data: bytes, coding: Coding, item: Item) -> MacParameter
     MalformedSignatureError
         If it does not hold exactly its four attributes in the form PS3.5 gives them.
     """
-    _check_group_length(data, item, coding)
-    if [e.tag for e in item.elements if e.tag & 0xFFFF] != [_MAC_ID, _SYNTAX, _ALGORITHM, _SIGNED_TAGS]:
+    found = _open_item(data, item, coding)
+    if [tag for tag in found if tag & 0xFFFF] != [_MAC_ID, _SYNTAX, _ALGORITHM, _SIGNED_TAGS]:
         raise MalformedSignatureError("the MAC parameters do not hold exactly their four attributes")
-    tags = _read_tags(_value(data, item, _SIGNED_TAGS, b"AT"), coding.big)
-    syntax, algorithm = _text(data, item, _SYNTAX, b"UI"), _text(data, item, _ALGORITHM, b"CS")
-    return MacParameters(_number(data, item, coding), syntax, algorithm, tags)
+    tags = _read_tags(_value(data, found, _SIGNED_TAGS, b"AT"), coding.big)
+    syntax, algorithm = _text(data, found, _SYNTAX, b"UI"), _text(data, found, _ALGORITHM, b"CS")
+    return MacParameters(_number(data, found, coding), syntax, algorithm, tags)
 
 
 @lru_cache(maxsize=16)  # the objects of a series list the same tags
@@ -100,20 +100,19 @@ def read_signature(data: bytes, coding: Coding, item: Item) -> SignatureItem:
     MalformedSignatureError
         If an attribute is missing, twice there or not in the form PS3.3 C.12.1.1.3 gives it.
     """
-    _check_group_length(data, item, coding)
-    kind = _text(data, item, _TYPE, b"CS")
+    found = _open_item(data, item, coding)
+    kind = _text(data, found, _TYPE, b"CS")
     if kind != _CERTIFICATE_TYPE:
         raise MalformedSignatureError(f"CertificateType (0400,0110) is {kind!r}, expected {_CERTIFICATE_TYPE}")
-    written = _text(data, item, _TIME, b"DT")
-    signature = bytes(_value(data, item, _SIGNATURE, b"OB"))
+    written = _text(data, found, _TIME, b"DT")
     return SignatureItem(
-        _number(data, item, coding),
-        _text(data, item, _UID, b"UI"),
+        _number(data, found, coding),
+        _text(data, found, _UID, b"UI"),
         parse_date_time(written),
         written,
-        trim_der(bytes(_value(data, item, _CERTIFICATE, b"OB")), "CertificateOfSigner (0400,0115)"),
-        signature,
-        _read_purpose(data, item),
+        trim_der(_value(data, found, _CERTIFICATE, b"OB"), "CertificateOfSigner (0400,0115)"),
+        _value(data, found, _SIGNATURE, b"OB"),
+        _read_purpose(data, found),
         item.elements,
     )
 
@@ -250,8 +249,8 @@ def _recode_code_item(item: bytes, coding: Coding) -> bytes:
     return encode_item(elements, coding)
 
 
-def _read_purpose(data: bytes, item: Item) -> str:
-    sequence = find_element(item.elements, _PURPOSE)
+def _read_purpose(data: bytes, found: dict[int, Element]) -> str:
+    sequence = found.get(_PURPOSE)
     if sequence is None or not sequence.items:
         return ""
     codes = {value: purpose for purpose, (value, _) in PURPOSE_CODES.items()}
@@ -263,25 +262,33 @@ def _read_purpose(data: bytes, item: Item) -> str:
     return texts.get(_MEANING) or value
 
 
-def _check_group_length(data: bytes, item: Item, coding: Coding) -> None:
-    """No signature covers a group length, so it has to be right where there is one."""
-    for element in item.elements:
-        length = int.from_bytes(data[element.value : element.value_end], "big" if coding.big else "little")
-        if not element.tag & 0xFFFF and (element.tag != _MAC_ID & 0xFFFF0000 or length != item.value_end - element.end):
+def _open_item(data: bytes, item: Item, coding: Coding) -> dict[int, Element]:
+    """The elements of an item by their tags, none of them twice, its group length right where there is one.
+
+    No signature covers a group length, so a wrong one would be a changed byte that nobody sees.
+    """
+    found = {element.tag: element for element in item.elements}
+    if len(found) < len(item.elements):
+        raise MalformedSignatureError("an attribute of the signature stands there twice")
+    group = next((element for element in item.elements if not element.tag & 0xFFFF), None)
+    if group is not None:
+        length = int.from_bytes(data[group.value : group.value_end], "big" if coding.big else "little")
+        if group.tag != _MAC_ID & 0xFFFF0000 or length != item.value_end - group.end:
             raise MalformedSignatureError("a group length in the signature is wrong")
+    return found
 
 
-def _value(data: bytes, item: Item, tag: int, vr: bytes) -> bytes:
-    found = [element for element in item.elements if element.tag == tag]
-    if len(found) != 1 or found[0].vr != vr or found[0].items is not None:
+def _value(data: bytes, found: dict[int, Element], tag: int, vr: bytes) -> bytes:
+    element = found.get(tag)
+    if element is None or element.vr != vr or element.items is not None:
         raise MalformedSignatureError(
-            f"({tag >> 16:04X},{tag & 0xFFFF:04X}) is missing, twice there or of another value representation"
+            f"({tag >> 16:04X},{tag & 0xFFFF:04X}) is missing or of another value representation"
         )
-    return data[found[0].value : found[0].value_end]
+    return data[element.value : element.value_end]
 
 
-def _text(data: bytes, item: Item, tag: int, vr: bytes) -> str:
-    value = _value(data, item, tag, vr)
+def _text(data: bytes, found: dict[int, Element], tag: int, vr: bytes) -> str:
+    value = _value(data, found, tag, vr)
     pad = b"\0" if vr == b"UI" else b" "
     text = value[:-1] if value.endswith(pad) else value
     if len(value) & 1 or _PLAIN.fullmatch(text) is None:
@@ -289,8 +296,8 @@ def _text(data: bytes, item: Item, tag: int, vr: bytes) -> str:
     return text.decode("ascii")
 
 
-def _number(data: bytes, item: Item, coding: Coding) -> int:
-    value = _value(data, item, _MAC_ID, b"US")
+def _number(data: bytes, found: dict[int, Element], coding: Coding) -> int:
+    value = _value(data, found, _MAC_ID, b"US")
     if len(value) != 2:
         raise MalformedSignatureError("MACIDNumber (0400,0005) is no number")
     return int.from_bytes(value, "big" if coding.big else "little")

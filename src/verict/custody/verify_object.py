@@ -248,7 +248,7 @@ class _Verifier:
         unknown = [e.tag for e in listed if e.vr == b"UN" or (e.items is not None and not is_signable(e))]
         if unknown:
             return f"{_list(unknown)} lost the value representation since: re-encoded in implicit VR, or changed"
-        if not holds(parsed, parameters, signature, elements):
+        if not holds(parsed, listed, parameters.algorithm, signature):
             return "content changed since, or the signature was made for another object"
         return ""
 
@@ -261,8 +261,10 @@ def _find_unsignable(tags: tuple[int, ...]) -> tuple[int, ...]:
 def _conclude(parsed: ParsedObject, signatures: Sequence[SignatureVerdict]) -> ObjectVerdict:
     """One verdict out of all signatures of an object: the worst of them, and what they leave open."""
     main = [s for s in signatures if not s.location]
-    covered = {tag for s in main if s.state is not ObjectState.INVALID for tag in s.signed_tags}
+    listed = set().union(*(s.signed_tags for s in main))
+    covered = set().union(*(s.signed_tags for s in main if s.state is not ObjectState.INVALID))
     open_tags = [e.tag for e in parsed.elements if e.tag not in covered and is_signable_tag(e.tag)]
+    states = {s.state for s in signatures}
     reasons = [s.reason for s in signatures if s.state is ObjectState.INVALID]
     faults = len(reasons)
     added: tuple[str, ...] = ()
@@ -278,14 +280,11 @@ def _conclude(parsed: ParsedObject, signatures: Sequence[SignatureVerdict]) -> O
                 reasons.append(f"changes what is shown and is not signed: {', '.join(added)}")
             if narrow or SOP_INSTANCE_UID not in covered:
                 reasons.append(f"too little is signed: {_list(narrow or [SOP_INSTANCE_UID])} left open")
-        state = ObjectState.INVALID if reasons else next(
-            s for s in WORST_FIRST if s in {signature.state for signature in signatures}
-        )  # fmt: skip
+        state = ObjectState.INVALID if reasons else next(s for s in WORST_FIRST if s in states)
         if not reasons:
             reasons = [s.reason for s in signatures if s.state is state]
-    if any(s.state is ObjectState.INVALID for s in signatures):
+    if ObjectState.INVALID in states:
         state = ObjectState.INVALID
-    listed = {tag for s in main for tag in s.signed_tags}
     unsigned = tuple(
         name_tag(e.tag) + (" (UN)" if e.vr == b"UN" else "")
         for e in parsed.elements if e.tag not in listed and is_signable_tag(e.tag)
