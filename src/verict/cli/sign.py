@@ -125,4 +125,5 @@ def _print_summary(signed: SignedStudy, signer: Signer, options: SignOptions, be
     if signed.passed_over:
         typer.echo(f"passed over  {say_count(len(signed.passed_over), 'file')} that are no DICOM objects")
     for path in beside:
-        typer.echo(f"beside       {printable(path)}")
+        place = signed.place.with_name(path.name) if signed.place.name else path
+        typer.echo(f"beside       {printable(place)}")

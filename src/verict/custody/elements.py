@@ -286,7 +286,7 @@ class _Walker:
             group, number, vr, length = unpack(data, pos)
             tag, value = group << 16 | number, pos + 8
             after = value + length
-            if vr not in short or tag <= last or after > end or group == 0xFFFE:
+            if vr not in short or not last < tag < 0xFFFE0000 or after > end:
                 break
             if vr == b"UI" and _is_badly_padded(data[value:after]):
                 break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -32,14 +32,21 @@ def hash_stream(name: str, *streams: Iterable[bytes | memoryview]) -> bytes:
     return hasher.digest()
 
 
+@cache
+def can_hash(algorithm: str) -> bool:
+    """Whether this machine computes a MAC algorithm: OpenSSL may have been built without RIPEMD-160."""
+    try:
+        hashlib.new(MAC_NAMES[algorithm], usedforsecurity=False)
+    except ValueError:
+        return False
+    return True
+
+
 def holds(parsed: ParsedObject, signed: Sequence[Element], algorithm: str, signature: SignatureItem) -> bool:
     """Whether a signature's value fits the signed elements and the certificate it bears; says nothing of trust."""
     name = MAC_NAMES[algorithm]
     content = stream_elements(parsed.data, parsed.coding, signed)
-    try:
-        digest = hash_stream(name, content, signature.stream(parsed.data, parsed.coding))
-    except ValueError:
-        return False  # OpenSSL here has no RIPEMD-160
+    digest = hash_stream(name, content, signature.stream(parsed.data, parsed.coding))
     return _fits(signature.certificate, signature.signature, digest, name)
 
 

@@ -12,7 +12,7 @@ from verict.ct.part10 import DEFLATED, EXPLICIT_LITTLE
 from verict.ct.sources import open_disk_file, unreadable
 from verict.custody.byte_stream import is_signable, is_signable_tag
 from verict.custody.elements import NATIVE, Element, ParsedObject, find_element, name_tag, parse_object
-from verict.custody.mac import holds
+from verict.custody.mac import can_hash, holds
 from verict.custody.profiles import changes_picture, must_be_signed
 from verict.custody.signature import (
     DIGITAL_SIGNATURES,
@@ -229,6 +229,8 @@ class _Verifier:
             return f"the MAC algorithm {parameters.algorithm!r} is none that PS3.3 defines"
         if parameters.algorithm not in STRONG_MACS and not self.allow_weak_mac:
             return f"{parameters.algorithm} can be forged; --allow-weak-mac lets it pass"
+        if not can_hash(parameters.algorithm):
+            return f"{parameters.algorithm} cannot be computed on this machine"
         never = _find_unsignable(parameters.tags)
         return f"{_list(never)} may not be signed (PS3.3 C.12.1.1.3.1.1)" if never else ""
 
@@ -241,10 +243,11 @@ class _Verifier:
         if parameters.transfer_syntax not in ((EXPLICIT_LITTLE, DEFLATED) if native else (parsed.transfer_syntax,)):
             return "the pixels were re-encoded since, or the MAC parameters changed: they name another transfer syntax"
         present = parsed.by_tag if elements is parsed.elements else {element.tag: element for element in elements}
-        missing = [tag for tag in parameters.tags if tag not in present]
-        if missing:
+        try:
+            listed = [present[tag] for tag in parameters.tags]
+        except KeyError:
+            missing = [tag for tag in parameters.tags if tag not in present]
             return f"content changed: {_list(missing)} removed since"
-        listed = [present[tag] for tag in parameters.tags]
         unknown = [e.tag for e in listed if e.vr == b"UN" or (e.items is not None and not is_signable(e))]
         if unknown:
             return f"{_list(unknown)} lost the value representation since: re-encoded in implicit VR, or changed"
