@@ -98,6 +98,8 @@ def test_private_values_of_implicit_vr_can_be_looked_up() -> None:
 
 
 DAMAGED = {
+    "cut in the file meta information": make_object()[:200],
+    "file meta information longer than the file": make_object().replace(b"UI\x1a\0", b"UI\xff\xff", 1),
     "cut in a head": make_object()[:-14],
     "cut in a value": make_object()[:-3],
     "an unknown VR": make_object(x00080060=struct.pack("<HH2sH", 8, 0x60, b"ZZ", 2) + b"CT"),
@@ -144,3 +146,13 @@ def test_any_bytes_are_parsed_or_told(tail: bytes) -> None:
     except InputError:
         return
     assert all(isinstance(element, Element) for element in parsed.elements)
+
+
+@given(st.integers(132, 400), st.binary(min_size=1, max_size=8), st.booleans())
+def test_a_changed_head_is_parsed_or_told(place: int, put: bytes, longer: bool) -> None:
+    data = make_object()
+    changed = data[:place] + put + data[place + (0 if longer else len(put)) :]
+    try:
+        parse_object(changed, file="slice", private=True)
+    except InputError as told:
+        assert told.file == "slice"

@@ -95,6 +95,24 @@ def test_a_path_longer_than_allowed_leads_nowhere() -> None:
     assert store.judge(leaf.public_bytes(serialization.Encoding.DER)).standing is Standing.UNTRUSTED
 
 
+UNKNOWN = (x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), b"\x05\0"), True)
+ISSUES = (x509.BasicConstraints(ca=True, path_length=None), True)
+NAMES = x509.NameConstraints([x509.DirectoryName(authority().certificate.subject)], None)
+
+
+@pytest.mark.parametrize(
+    "extension", [UNKNOWN, (NAMES, True), (x509.PolicyConstraints(0, None), True)], ids=["unknown", "names", "policy"]
+)
+def test_a_restriction_that_is_not_understood_leads_nowhere(extension: tuple[x509.ExtensionType, bool]) -> None:
+    middle = Signer(key("ec-2"), build_certificate("Middle", public=key("ec-2"), extensions=(ISSUES, extension)))
+    leaf = build_certificate("CT-8", issuer=middle)
+    store = trust(intermediates=(middle.certificate,))
+    assert store.judge(leaf.public_bytes(serialization.Encoding.DER)).standing is Standing.UNTRUSTED
+    assert trust().judge(
+        build_certificate("CT-8", extensions=(UNKNOWN,)).public_bytes(serialization.Encoding.DER)
+    ).standing is Standing.UNTRUSTED  # fmt: skip
+
+
 def test_revocation() -> None:
     good = revocation_list(authority(), scanner("CT-7"))
     assert trust(crls=(good,)).judge(scanner().certificate_der).standing is Standing.TRUSTED

@@ -20,6 +20,7 @@ from verict.ct.part10 import (
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
     UNDEFINED_LENGTH,
+    NeedMore,
     open_part10,
     tag_text,
 )
@@ -169,7 +170,13 @@ def parse_object(data: bytes, *, file: str, private: bool = False) -> ParsedObje
     InputError
         If it is damaged, nested too deeply, or inflates to far more than it holds.
     """
-    opened = open_part10(data, file=file, complete=False, inflate_limit=1)
+    try:
+        opened = open_part10(data, file=file, complete=False, inflate_limit=1)  # it need not inflate: done below
+    except NeedMore as error:
+        raise InputError(
+            "the file ends within its file meta information", file=file, found=f"{len(data)} bytes",
+            next_step="copy or export the file again",
+        ) from error  # fmt: skip
     start = (132 if data[128:132] == b"DICM" else 0) + len(opened.meta)
     head = data[:start]
     irregular = []
