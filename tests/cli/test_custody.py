@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from custody.hospital import (
 )
 from typer.testing import CliRunner, Result
 
+from verict.cli import passphrases
 from verict.cli.main import app
 from verict.custody.keys import Signer, certificates_pem
 
@@ -201,6 +203,31 @@ def test_a_slice_taken_away_is_named(study: Path, root: Path) -> None:
     assert result.exit_code == 0
     assert "a missing, added or exchanged slice cannot be seen" in " ".join(result.output.split())
     assert run("verify", study, "--trust", root, "--manifest", study.parent / "elsewhere.json").exit_code == 20
+
+
+def test_a_zip_is_verified_and_not_signed(tmp_path: Path, study: Path, root: Path) -> None:
+    assert sign(study, scanner(), "--in-place", "--no-manifest").exit_code == 0
+    archive = Path(shutil.make_archive(str(tmp_path / "study"), "zip", study))
+    result = run("verify", archive, "--trust", root)
+    assert (result.exit_code, "4 files, unchanged since signed by CT-1" in result.output) == (0, True), result.output
+    result = sign(archive, scanner(), "--out", tmp_path / "out")
+    assert (result.exit_code, "a zip cannot be signed" in result.output) == (2, True)
+
+
+def test_a_passphrase_is_asked_for_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def prompt(text: str, **options: object) -> str:
+        asked.append((text, options))
+        return "typed"
+
+    monkeypatch.setattr(passphrases.sys, "stdin", type("Terminal", (), {"isatty": lambda self: True})())
+    monkeypatch.setattr(passphrases.typer, "prompt", prompt)
+    ask = passphrases.ask_passphrase(None)
+    assert ask is not None and ask() == b"typed"
+    assert passphrases.choose_passphrase(None, without=False) == b"typed"
+    assert all(options["hide_input"] and options["err"] for _, options in asked)
+    assert asked[1][1]["confirmation_prompt"]
 
 
 def test_json_holds_every_file(study: Path, root: Path) -> None:

@@ -127,6 +127,12 @@ ATTACKS = {
     "an inverted presentation added": Attack(
         lambda: with_element(SIGNED, W.element(0x20500020, b"CS", b"INVERSE ")), ObjectState.INVALID,
         "PresentationLUTShape"),
+    "a table added that moves the frames": Attack(
+        lambda: with_element(SIGNED, W.element(0x7FE00001, b"OV", bytes(8))), ObjectState.INVALID,
+        "ExtendedOffsetTable"),
+    "pixels of another place added": Attack(
+        lambda: with_element(SIGNED, W.element(0x00287FE0, b"UR", b"http://x")), ObjectState.INVALID,
+        "PixelDataProviderURL"),
     "a shutter added": Attack(
         lambda: with_element(SIGNED, W.element(0x00181600, b"CS", b"CIRCULAR")), ObjectState.INVALID, "ShutterShape"),
     "an attribute twice": Attack(

@@ -174,3 +174,33 @@ def test_dciodvfy_finds_no_new_error(dcmtk: Dcmtk, place: Path, shared_data: Pat
         before, after = (set(_run(tool, file)[1].splitlines()) for file in (path, place / "signed.dcm"))
         fresh = [line for line in after - before if line.startswith("Error")]
         assert fresh == [], (path.name, fresh)
+
+
+def test_a_signature_of_an_item_is_judged_and_does_not_stand_for_the_object(dcmtk: Dcmtk, place: Path) -> None:
+    (place / "plain.dcm").write_bytes(make_object(unknown=False))
+    code, said = _run(dcmtk("dcmsign"), "+si", place / "rsa" / "key.pem", place / "rsa" / "cert.pem",
+                      "ProcedureCodeSequence[0]", "+m2", place / "plain.dcm", place / "item.dcm")  # fmt: skip
+    assert code == 0, said
+    data = (place / "item.dcm").read_bytes()
+    verdict = verify_bytes(data, trust(), file="slice")
+    assert verdict.state is ObjectState.UNSIGNED
+    (inner,) = verdict.signatures
+    assert (inner.state, inner.location) == (ObjectState.VALID, "(0008,1032) ProcedureCodeSequence, item 1")
+    whole = sign_bytes(data, scanner(), SignOptions(), file="slice").data
+    assert verify_bytes(whole, trust(), file="slice").state is ObjectState.VALID
+    assert _verify(dcmtk("dcmsign"), place, whole)[0] == 0
+    at = whole.index(b"meaning ")
+    changed = verify_bytes(whole[:at] + b"M" + whole[at + 1 :], trust(), file="slice")
+    assert [s.state for s in changed.signatures] == [ObjectState.INVALID] * 2
+
+
+def test_real_files_of_every_scanner_at_hand(dcmtk: Dcmtk, place: Path, shared_data: Path) -> None:
+    tool = dcmtk("dcmsign")
+    files = sorted((shared_data / "authentic").glob("**/*.dcm"))[::60]
+    assert len(files) > 8
+    for path in files:
+        ours = sign_bytes(path.read_bytes(), scanner(), SignOptions(), file=path.name).data
+        code, said = _verify(tool, place, ours, "+rc")
+        assert code == 0, (path, said)
+        theirs = _sign(tool, place, path.read_bytes(), "rsa", "+m2", "+pc")
+        assert verify_bytes(theirs, trust(), file=path.name).state is ObjectState.VALID, path

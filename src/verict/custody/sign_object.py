@@ -144,9 +144,12 @@ def _refuse_open(parsed: ParsedObject, left_out: list[Element], profile: Profile
         wanted = changes_picture(element.tag) or (profile is Profile.CREATOR and is_creator_minimum(element.tag))
         if wanted:
             raise InputError(
-                "an attribute that has to be signed is held as UN", file=parsed.file, tag=name_tag(element.tag),
-                expected="its own value representation", next_step="have its writer store it under its own VR",
-            )  # fmt: skip
+                "an attribute that has to be signed is held as UN, or holds one that is",
+                file=parsed.file,
+                tag=name_tag(element.tag),
+                expected="its own value representation",
+                next_step="have its writer store it under its own VR",
+            )
     if len(parsed.elements) > MAX_SIGNED_TAGS:
         raise InputError("the object has more attributes than a signature can list", file=parsed.file,
                          found=len(parsed.elements), expected=f"at most {MAX_SIGNED_TAGS}")  # fmt: skip
