@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from verict.custody.elements import LONG_VRS, Coding, Element
+from verict.custody.elements import Coding, Element
+from verict.custody.value_representations import LONG_VRS
 
 _ITEM = b"\xfe\xff\x00\xe0"  # (FFFE,E000)
 _SEQUENCE_END = b"\xfe\xff\xdd\xe0"  # (FFFE,E0DD)

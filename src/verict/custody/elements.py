@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 from struct import Struct
 from typing import NamedTuple
 
-from pydicom.datadict import dictionary_VR, keyword_for_tag, private_dictionary_VR
+from pydicom.datadict import keyword_for_tag
 
 from verict.ct.part10 import (
     DEFLATED,
@@ -24,6 +24,7 @@ from verict.ct.part10 import (
     open_part10,
     tag_text,
 )
+from verict.custody.value_representations import LONG_VRS, SHORT_VRS, look_up_vr
 from verict.errors import InputError
 
 MAX_DEPTH = 32  # datasets within datasets; CT objects hold six at most
@@ -34,19 +35,6 @@ PIXEL_REPRESENTATION = 0x00280103
 PIXEL_DATA = 0x7FE00010
 
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD  # PS3.5 7.5
-
-LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
-SHORT_VRS = frozenset(
-    {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL", b"SS",
-     b"ST", b"TM", b"UI", b"UL", b"US"}
-)  # fmt: skip
-_SIGNED_AS_PIXELS = frozenset(
-    {0x00280106, 0x00280107, 0x00280108, 0x00280109, 0x00280120, 0x00280121, 0x00283002, 0x00409211,
-     0x00409216, 0x00603004, 0x00603006}
-)  # fmt: skip
-"""Of the attributes "US or SS" those read as PixelRepresentation of the same item says, as dcmsign reads them."""
-_BYTES = frozenset({0x54001010, 0x00143050, 0x00143070})  # "OB or OW" that dcmsign reads as OB
-_AMBIGUOUS = {"OB or OW": b"OW", "US or OW": b"OW", "US or SS": b"", "US or SS or OW": b"OW"}  # PS3.5 A.1
 
 
 class Element(NamedTuple):
@@ -196,29 +184,6 @@ def parse_object(data: bytes, *, file: str, private: bool = False) -> ParsedObje
     return ParsedObject(data, start, head, opened.transfer_syntax, meta_uid, coding, elements, tuple(irregular), file)
 
 
-@lru_cache(maxsize=4096)
-def _known_vr(tag: int) -> str:
-    """VR of a standard tag by the dictionary; of a group length UL, of a private creator LO, else UN."""
-    group, number = tag >> 16, tag & 0xFFFF
-    if number == 0:
-        return "UL"
-    if tag in _BYTES:
-        return "OB"
-    if group & 1:
-        return "LO" if 0x10 <= number <= 0xFF else "UN"
-    try:
-        return dictionary_VR(tag)
-    except KeyError:
-        return "UN"
-
-
-@lru_cache(maxsize=4096)
-def _private_vr(tag: int, creator: str) -> bytes:
-    try:
-        vr = private_dictionary_VR(tag, creator)
-    except KeyError:
-        return b"UN"
-    return vr.encode() if vr.encode() in SHORT_VRS | LONG_VRS else b"UN"
 
 
 def _is_badly_padded(uid: bytes) -> bool:
@@ -311,7 +276,8 @@ class _Walker:
         tag = group << 16 | number
         if group == 0xFFFE or coding.implicit:
             length = _LENGTH[coding.big](self.data, pos + 4)[0]
-            return tag, b"" if group == 0xFFFE else self._look_up(tag, signed, coding, creators), pos + 8, length
+            known = creators if coding.private else None
+            return tag, b"" if group == 0xFFFE else look_up_vr(tag, known, signed=signed), pos + 8, length
         if vr in SHORT_VRS:
             return tag, vr, pos + 8, length
         if vr not in LONG_VRS:
@@ -365,15 +331,6 @@ class _Walker:
     def _check_delimiter(self, pos: int, coding: Coding) -> None:
         if _LENGTH[coding.big](self.data, pos + 4)[0]:
             self.irregular.append(f"a delimiter at byte {pos} has a length that is not zero")
-
-    def _look_up(self, tag: int, signed: bool, coding: Coding, creators: dict[int, str]) -> bytes:
-        known = _known_vr(tag)
-        if known == "UN" and coding.private and tag >> 16 & 1:
-            creator = creators.get((tag & 0xFFFF0000) | (tag >> 8 & 0xFF))
-            return b"UN" if creator is None else _private_vr(tag, creator)
-        if known in _AMBIGUOUS:
-            return _AMBIGUOUS[known] or (b"SS" if signed and tag in _SIGNED_AS_PIXELS else b"US")
-        return known.encode()
 
     def damaged(self, pos: int, found: str, expected: str) -> InputError:
         """The error for bytes that are no dataset."""
