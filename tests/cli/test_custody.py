@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from builders import make_series
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.hashes import SHA256
 from custody.forging import sign_anyhow
 from custody.hospital import (
     authority,
@@ -20,6 +21,8 @@ from custody.hospital import (
     scanner,
     write_signer,
 )
+from custody.objects import make_object
+from report.schema_check import find_violations
 from typer.testing import CliRunner, Result
 
 from verict.cli import passphrases
@@ -27,6 +30,7 @@ from verict.cli.main import app
 from verict.custody.keys import Signer, certificates_pem
 
 PEM = serialization.Encoding.PEM
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "verify-result.schema.json").read_text("utf-8"))
 
 
 def run(*arguments: object, given: str | None = None) -> Result:
@@ -239,10 +243,27 @@ def test_json_holds_every_file(study: Path, root: Path) -> None:
     assert (signature["signer"], signature["mac"], signature["purpose"]) == ("CT-1", "SHA256", "created")
     assert found["signing_times"] == "the signer's word"
     assert found["series"][0]["state"] == "valid"
+    assert found["provenance"]["options"]["trusted_sha256"] == [authority().certificate.fingerprint(SHA256()).hex()]
+    assert find_violations(found, SCHEMA) == []
     file = study.parent / "verdict.json"
     assert run("verify", study, "--trust", root, "--json", file, "--quiet").stdout == ""
     assert json.loads(file.read_text("utf-8"))["exit_code"] == 0
     assert run("verify", study, "--trust", root, "--json", study / "001.dcm").exit_code == 2
+
+
+def test_json_of_every_kind_of_verdict_keeps_to_the_schema(study: Path, root: Path) -> None:
+    files = sorted(study.iterdir())
+    assert sign(study, scanner(), "--in-place").exit_code == 0
+    files[0].unlink()
+    files[1].write_bytes(files[1].read_bytes().replace(b"CHEST", b"CHESS"))
+    files[2].write_bytes(files[2].read_bytes()[:-30])
+    (study / "other.dcm").write_bytes(make_object())
+    (study / "note.txt").write_text("x")
+    for options in ([], ["--trust", root], ["--trust", root, "--at", "2049-01-01"]):
+        found = json.loads(run("verify", study, "--json", "-", *options).stdout)
+        assert find_violations(found, SCHEMA) == []
+        assert found["exit_code"] == 20
+        assert len(found["failures"]) >= 1
 
 
 def test_weak_macs_are_said_when_let_pass(study: Path, root: Path) -> None:

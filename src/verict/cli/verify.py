@@ -20,6 +20,8 @@ from verict.errors import InputError, printable, say_count
 from verict.report.output import check_output_file, write_text
 
 if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
     from verict.custody.conclusion import FileCustody, StudyCustody
     from verict.custody.trust import TrustStore
     from verict.custody.verify_object import ObjectVerdict
@@ -103,12 +105,13 @@ def verify(
         store = TrustStore.load(trust or [], [*(intermediates or []), *beside], crl or [], moment)
         verdict, custody = _verify(study, manifest, store, allow_weak_mac=allow_weak_mac, quiet=quiet)
         code = _choose_code(custody, allow_unsigned=allow_unsigned)
+        options = {"allow_unsigned": allow_unsigned, "allow_weak_mac": allow_weak_mac, **_describe_trust(store)}
         for failure in custody.failures[:SHOWN]:
             tell("verify", failure.one_line())
         if len(custody.failures) > SHOWN:
             tell("verify", f"and {len(custody.failures) - SHOWN} more failures")
         if json is not None:
-            text = json_module.dumps(_as_dict(verdict, custody, store, code), indent=1) + "\n"
+            text = json_module.dumps(_as_dict(verdict, custody, options, code), indent=1) + "\n"
             if str(json) == STDOUT:
                 typer.echo(text, nl=False)
             else:
@@ -180,19 +183,35 @@ def _order(files: Sequence[FileCustody]) -> list[FileCustody]:
     return sorted(files, key=lambda file: file.state == "valid")
 
 
-def _as_dict(verdict: StudyVerdict, custody: StudyCustody, store: TrustStore, code: int) -> dict[str, Any]:
+def _describe_trust(store: TrustStore) -> dict[str, Any]:
+    """Whom the verdict rests on: fingerprints of certificates, and the moment they were judged at."""
+    from cryptography.hazmat.primitives import hashes
+
+    def fingerprints(certificates: Sequence[Certificate]) -> list[str]:
+        return [certificate.fingerprint(hashes.SHA256()).hex() for certificate in certificates]
+
+    return {
+        "judged_at": store.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "trusted_sha256": fingerprints(store.roots),
+        "intermediates_sha256": fingerprints(store.intermediates),
+        "revocation_lists": len(store.crls),
+    }
+
+
+def _as_dict(verdict: StudyVerdict, custody: StudyCustody, options: dict[str, Any], code: int) -> dict[str, Any]:
     from verict.custody.verify_study import SIGNERS_WORD
+    from verict.provenance import collect_provenance
 
     return {
         "schema": SCHEMA,
         "source": verdict.source,
         "exit_code": code,
-        "judged_at": store.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "signing_times": SIGNERS_WORD,
         "series": [one.as_dict() for one in custody.series],
         "objects": [_object_dict(one) for one in verdict.objects],
         "passed_over": list(verdict.passed_over),
         "failures": [failure.as_dict() for failure in custody.failures],
+        "provenance": collect_provenance(options),
     }
 
 
