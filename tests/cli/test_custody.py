@@ -251,6 +251,15 @@ def test_json_holds_every_file(study: Path, root: Path) -> None:
     assert run("verify", study, "--trust", root, "--json", study / "001.dcm").exit_code == 2
 
 
+def test_a_manifest_is_never_replaced(study: Path) -> None:
+    assert sign(study, scanner(), "--in-place").exit_code == 0
+    before = (study.parent / "study.manifest.json").read_bytes()
+    result = sign(study, scanner("CT-7"), "--in-place")
+    assert (result.exit_code, "is there already" in result.output) == (2, True), result.output
+    assert sign(study, scanner("CT-7"), "--in-place", "--no-manifest").exit_code == 0
+    assert (study.parent / "study.manifest.json").read_bytes() == before
+
+
 def test_json_of_every_kind_of_verdict_keeps_to_the_schema(study: Path, root: Path) -> None:
     files = sorted(study.iterdir())
     assert sign(study, scanner(), "--in-place").exit_code == 0

@@ -87,6 +87,18 @@ def test_what_cannot_be_signed_is_told_and_the_rest_is_signed(tmp_path: Path) ->
     assert set(_read(tmp_path / "out")) == {f.name for f in signed.files}
 
 
+def test_nobody_signs_on_top_of_a_signature_that_does_not_hold(tmp_path: Path) -> None:
+    _write_study(tmp_path, 2)
+    sign_study(tmp_path, None, scanner(), SignOptions())
+    path = tmp_path / "01.dcm"
+    path.write_bytes(path.read_bytes().replace(b"Test^Patient", b"Test^Pat1ent"))
+    before = path.read_bytes()
+    signed = sign_study(tmp_path, None, scanner("CT-7"), SignOptions())
+    assert [file.name for file in signed.files] == ["inner/00.dcm"]
+    assert "does not hold; found content changed" in signed.failures[0].one_line()
+    assert path.read_bytes() == before
+
+
 def test_private_attributes_of_implicit_vr_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "a.dcm").write_bytes(make_object(IMPLICIT))
     (file,) = sign_study(tmp_path, None, scanner(), SignOptions()).files

@@ -12,7 +12,7 @@ import typer
 
 from verict.cli.passphrases import ask_passphrase
 from verict.cli.terminal import FAILED, exit_on_error, make_streams_forgiving, show_progress, tell
-from verict.errors import UsageError, did_you_mean, printable, say_count
+from verict.errors import OutputError, UsageError, did_you_mean, printable, say_count
 
 if TYPE_CHECKING:
     from verict.custody.keys import Signer
@@ -90,10 +90,16 @@ def sign(
 
 
 def _sign(study: Path, out: Path | None, how: tuple[Signer, SignOptions], *, manifest: bool, quiet: bool) -> int:
-    from verict.custody.seal import seal_study
+    from verict.custody.seal import find_manifests, seal_study
     from verict.custody.sign_study import sign_study, write_intermediates
 
     signer, options = how
+    there = find_manifests(out or study) if manifest else []
+    if there:
+        raise OutputError(
+            "a manifest of the study is there already", file=there[0],
+            next_step="verify the study by it, then move it away, or give --no-manifest",
+        )  # fmt: skip
     with nullcontext() if quiet or not sys.stderr.isatty() else show_progress() as show:
         signed = sign_study(study, out, signer, options,
                             progress=show and (lambda done, total: show("signing", done, total)))  # fmt: skip

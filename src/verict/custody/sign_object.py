@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 from verict.ct.part10 import EXPLICIT_LITTLE
 from verict.custody.byte_stream import split_signable, stream_elements
-from verict.custody.elements import NATIVE, Element, ParsedObject, name_tag, parse_object
+from verict.custody.elements import NATIVE, Element, Item, ParsedObject, name_tag, parse_object
 from verict.custody.keys import Signer
-from verict.custody.mac import hash_stream, holds
+from verict.custody.mac import hash_stream
 from verict.custody.profiles import Profile, Purpose, changes_picture, is_creator_minimum
 from verict.custody.signature import (
     DIGITAL_SIGNATURES,
@@ -18,7 +18,7 @@ from verict.custody.signature import (
     MAC_PARAMETERS,
     MAX_SIGNED_TAGS,
     MacParameters,
-    MalformedSignatureError,
+    SignatureItem,
     mac_parameters_item,
     read_mac_parameters,
     read_signature,
@@ -27,6 +27,8 @@ from verict.custody.signature import (
     stream_part,
 )
 from verict.custody.splice import splice_signature
+from verict.custody.trust import TrustStore
+from verict.custody.verify_object import ObjectState, verify_bytes
 from verict.errors import InputError, UsageError
 
 
@@ -100,15 +102,10 @@ def sign_bytes(data: bytes, signer: Signer, options: SignOptions, *, file: str) 
     _refuse_open(parsed, left_out, options.profile)
     sop, series = parsed.text(0x00080018), parsed.text(0x0020000E)
     names = tuple(f"{name_tag(e.tag)} ({'UN' if e.vr == b'UN' else 'holds UN'})" for e in left_out)
-    numbers = set()
-    for item in _items(parsed, MAC_PARAMETERS):
-        try:
-            numbers.add(read_mac_parameters(parsed.data, parsed.coding, item).number)
-        except MalformedSignatureError as error:
-            raise InputError("the object holds a malformed signature", file=file, found=str(error),
-                             next_step="find out who altered it before signing") from error  # fmt: skip
-    if _is_signed_already(parsed, signer, options, signable):
+    earlier = _read_earlier(parsed, data)
+    if _is_signed_already(earlier, signer, options, tuple(element.tag for element in signable)):
         return SignedObject([data], names, sop, series, again=True)
+    numbers = {parameters.number for parameters, _ in earlier}
     number = next(n for n in range(65536) if n not in numbers)
     syntax = EXPLICIT_LITTLE if parsed.transfer_syntax in NATIVE else parsed.transfer_syntax
     algorithm = options.mac.upper()
@@ -155,28 +152,40 @@ def _refuse_open(parsed: ParsedObject, left_out: list[Element], profile: Profile
                          found=len(parsed.elements), expected=f"at most {MAX_SIGNED_TAGS}")  # fmt: skip
 
 
+def _read_earlier(parsed: ParsedObject, data: bytes) -> list[tuple[MacParameters, SignatureItem]]:
+    """The signatures an object bears already; whoever signs it again never covers up one that does not hold.
+
+    Raises
+    ------
+    InputError
+        If one is broken, whoever made it.
+    """
+    if parsed.find(MAC_PARAMETERS) is None and parsed.find(DIGITAL_SIGNATURES) is None:
+        return []
+    verdict = verify_bytes(data, TrustStore(()), file=parsed.file, allow_weak_mac=True)
+    broken = [signature for signature in verdict.signatures if signature.state is ObjectState.INVALID]
+    if broken:
+        raise InputError(
+            "a signature that the object bears does not hold", file=parsed.file, found=broken[0].reason,
+            next_step="find out what changed since, before anybody signs it again",
+        )  # fmt: skip
+    read = [read_mac_parameters(parsed.data, parsed.coding, item) for item in _items(parsed, MAC_PARAMETERS)]
+    by_number = {parameters.number: parameters for parameters in read}
+    signatures = [read_signature(parsed.data, parsed.coding, item) for item in _items(parsed, DIGITAL_SIGNATURES)]
+    return [(by_number[signature.mac_number], signature) for signature in signatures]
+
+
 def _is_signed_already(
-    parsed: ParsedObject, signer: Signer, options: SignOptions, signable: Sequence[Element]
+    earlier: Sequence[tuple[MacParameters, SignatureItem]], signer: Signer, options: SignOptions, tags: tuple[int, ...]
 ) -> bool:
-    """Whether the object's last signature is this signer's, for this purpose, over all that may be signed."""
-    items = _items(parsed, DIGITAL_SIGNATURES)
-    if not items:
+    """Whether the last signature is this signer's, for this purpose, over all that may be signed."""
+    if not earlier:
         return False
-    try:
-        last = read_signature(parsed.data, parsed.coding, items[-1])
-        if last.certificate != signer.certificate_der or last.purpose != (options.purpose or ""):
-            return False
-        found = [read_mac_parameters(parsed.data, parsed.coding, i) for i in _items(parsed, MAC_PARAMETERS)]
-    except MalformedSignatureError as error:
-        raise InputError("the object holds a malformed signature", file=parsed.file, found=str(error),
-                         next_step="find out who altered it before signing") from error  # fmt: skip
-    tags = tuple(element.tag for element in signable)
-    fitting = [p for p in found if p.number == last.mac_number and p.tags == tags]
-    if not fitting or MAC_NAMES.get(fitting[0].algorithm) != options.mac:
-        return False
-    return holds(parsed, signable, fitting[0].algorithm, last)
+    parameters, last = earlier[-1]
+    same_signer = last.certificate == signer.certificate_der and last.purpose == (options.purpose or "")
+    return same_signer and parameters.tags == tags and MAC_NAMES[parameters.algorithm] == options.mac
 
 
-def _items(parsed: ParsedObject, tag: int) -> tuple:
+def _items(parsed: ParsedObject, tag: int) -> tuple[Item, ...]:
     element = parsed.find(tag)
     return () if element is None or element.items is None else element.items
