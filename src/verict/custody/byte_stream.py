@@ -77,9 +77,9 @@ def stream_elements(data: bytes, coding: Coding, elements: Iterable[Element]) ->
     plain = not coding.implicit and not coding.big
     run_start = run_end = -1
     for element in elements:
-        _, vr, start, _, value_end, end, items, _ = element
+        _, vr, start, _, _, end, items, _ = element
         if plain and items is None and not (end - start) & 1 and (
-            vr not in _TEXT or data[value_end - 2 : value_end] != b"  "  # no padding but what an even length needs
+            vr not in _TEXT or data[end - 1] != 0x20 or data[end - 2] != 0x20  # no padding but what evenness needs
         ):
             if start == run_end:
                 run_end = end

@@ -190,6 +190,20 @@ def _is_badly_padded(uid: bytes) -> bool:
     return b" " in uid or uid.endswith(b"\0\0") or b"\0" in uid[:-1]
 
 
+_PLAIN_HEADS: dict[bytes, tuple[int, bytes, bool]] = {}
+"""(tag, VR, whether it is a UID) by the six bytes that begin an element of explicit little endian; -1 ends a run."""
+
+_MAX_HEADS = 1 << 14  # kept; what a hostile file makes up beyond is read anew each time
+
+
+def _read_plain_head(head: bytes) -> tuple[int, bytes, bool]:
+    tag, vr = int.from_bytes(head[:2], "little") << 16 | int.from_bytes(head[2:4], "little"), head[4:]
+    known = (tag, vr, vr == b"UI") if vr in SHORT_VRS and tag < 0xFFFE0000 else (-1, b"", False)
+    if len(_PLAIN_HEADS) < _MAX_HEADS:
+        _PLAIN_HEADS[head] = known
+    return known
+
+
 _HEAD = {big: Struct((">" if big else "<") + "HH2sH").unpack_from for big in (False, True)}
 _TAG_LENGTH = {big: Struct((">" if big else "<") + "HHI").unpack_from for big in (False, True)}
 _LENGTH = {big: Struct((">" if big else "<") + "I").unpack_from for big in (False, True)}
@@ -253,14 +267,14 @@ class _Walker:
 
         What `dataset` does for any element, in the few steps these need; it alone decides on whatever is special.
         """
-        data, unpack, short, make = self.data, _HEAD[False], SHORT_VRS, tuple.__new__
+        data, heads, make = self.data, _PLAIN_HEADS, tuple.__new__
         while pos + 8 <= end:
-            group, number, vr, length = unpack(data, pos)
-            tag, value = group << 16 | number, pos + 8
-            after = value + length
-            if vr not in short or not last < tag < 0xFFFE0000 or after > end:
-                break
-            if vr == b"UI" and _is_badly_padded(data[value:after]):
+            head = data[pos : pos + 6]
+            known = heads.get(head) or _read_plain_head(head)
+            tag, vr, is_uid = known
+            value = pos + 8
+            after = value + data[pos + 6] + (data[pos + 7] << 8)
+            if tag <= last or after > end or (is_uid and _is_badly_padded(data[value:after])):
                 break
             elements.append(make(Element, (tag, vr, pos, value, after, after, None, False)))
             pos, last = after, tag

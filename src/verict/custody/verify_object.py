@@ -242,13 +242,15 @@ class _Verifier:
         native = parsed.transfer_syntax in NATIVE  # DCMTK names the deflated syntax for the same byte stream
         if parameters.transfer_syntax not in ((EXPLICIT_LITTLE, DEFLATED) if native else (parsed.transfer_syntax,)):
             return "the pixels were re-encoded since, or the MAC parameters changed: they name another transfer syntax"
-        present = parsed.by_tag if elements is parsed.elements else {element.tag: element for element in elements}
-        try:
-            listed = [present[tag] for tag in parameters.tags]
-        except KeyError:
+        wanted = _tag_set(parameters.tags)
+        listed = [element for element in elements if element[0] in wanted]
+        if len(listed) != len(wanted):  # or one of them is there twice, which is told elsewhere
+            present = {element.tag for element in elements}
             missing = [tag for tag in parameters.tags if tag not in present]
-            return f"content changed: {_list(missing)} removed since"
-        unknown = [e.tag for e in listed if e.vr == b"UN" or (e.items is not None and not is_signable(e))]
+            if missing:
+                return f"content changed: {_list(missing)} removed since"
+        special = [element for element in listed if element[6] is not None or element[1] == b"UN"]
+        unknown = [element.tag for element in special if not is_signable(element)]
         if unknown:
             return f"{_list(unknown)} lost the value representation since: re-encoded in implicit VR, or changed"
         if not holds(parsed, listed, parameters.algorithm, signature):
@@ -261,12 +263,20 @@ def _find_unsignable(tags: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(tag for tag in tags if not is_signable_tag(tag))
 
 
+@lru_cache(maxsize=16)
+def _tag_set(tags: tuple[int, ...]) -> frozenset[int]:
+    return frozenset(tags)
+
+
 def _conclude(parsed: ParsedObject, signatures: Sequence[SignatureVerdict]) -> ObjectVerdict:
     """One verdict out of all signatures of an object: the worst of them, and what they leave open."""
     main = [s for s in signatures if not s.location]
-    listed = set().union(*(s.signed_tags for s in main))
-    covered = set().union(*(s.signed_tags for s in main if s.state is not ObjectState.INVALID))
-    open_tags = [e.tag for e in parsed.elements if e.tag not in covered and is_signable_tag(e.tag)]
+    listed = _union(main)
+    covered = listed if all(s.state is not ObjectState.INVALID for s in main) else _union(
+        [s for s in main if s.state is not ObjectState.INVALID]
+    )  # fmt: skip
+    not_covered = [element for element in parsed.elements if element[0] not in covered]
+    open_tags = [element.tag for element in not_covered if is_signable_tag(element.tag)]
     states = {s.state for s in signatures}
     reasons = [s.reason for s in signatures if s.state is ObjectState.INVALID]
     faults = len(reasons)
@@ -290,13 +300,19 @@ def _conclude(parsed: ParsedObject, signatures: Sequence[SignatureVerdict]) -> O
         state = ObjectState.INVALID
     unsigned = tuple(
         name_tag(e.tag) + (" (UN)" if e.vr == b"UN" else "")
-        for e in parsed.elements if e.tag not in listed and is_signable_tag(e.tag)
+        for e in not_covered if e.tag not in listed and is_signable_tag(e.tag)
     )  # fmt: skip
     return ObjectVerdict(
         parsed.file, _shown(parsed.text(SOP_INSTANCE_UID)), _shown(parsed.text(SERIES_INSTANCE_UID)), state,
         tuple(dict.fromkeys(reasons)), tuple(signatures), unsigned if listed else (), added,
         state is ObjectState.INVALID and len(reasons) == faults and all(s.is_sound for s in signatures),
     )  # fmt: skip
+
+
+def _union(signatures: Sequence[SignatureVerdict]) -> frozenset[int]:
+    if len(signatures) == 1:
+        return _tag_set(signatures[0].signed_tags)
+    return frozenset().union(*(signature.signed_tags for signature in signatures))
 
 
 def _find_contradictions(parsed: ParsedObject) -> list[str]:
