@@ -1,7 +1,7 @@
 """Fixtures every test may use: real data, external tools, extras; and no network for anybody.
 
-A test that asks for `dcmtk` or `require_extra`, or that lies under tests/training, is marked `extra` by
-itself: `make test` leaves it out, `make test-all` runs it. What a machine lacks skips with the reason, and
+A test that asks for `dcmtk`, `openssl`, `orthanc` or `require_extra`, or that lies under tests/training, is marked
+`extra` by itself: `make test` leaves it out, `make test-all` runs it. What a machine lacks skips with the reason, and
 fails instead where the environment variable CI is set.
 """
 
@@ -27,7 +27,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 TRAINING_TESTS = ROOT / "tests" / "training"
 NEEDED_BY_TRAINING = ("sklearn", "onnx", "torch", "monai")
+EXTRA_FIXTURES = frozenset({"dcmtk", "openssl", "orthanc", "require_extra"})
+LOOPBACK = "127.0.0.1"
 IN_CI = bool(os.environ.get("CI"))
+
+_own_ports: set[int] = set()
 
 hypothesis.settings.register_profile("verict", deadline=None, derandomize=IN_CI)
 hypothesis.settings.load_profile("verict")
@@ -45,7 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as extra what needs an extra or an external tool."""
     for item in items:
         names = getattr(item, "fixturenames", ())
-        if "dcmtk" in names or "require_extra" in names or item.path.is_relative_to(TRAINING_TESTS):
+        if EXTRA_FIXTURES.intersection(names) or item.path.is_relative_to(TRAINING_TESTS):
             item.add_marker(pytest.mark.extra)
 
 
@@ -68,20 +72,27 @@ def _missing_for_training() -> list[str]:
     return [name for name in NEEDED_BY_TRAINING if find_spec(name) is None]
 
 
+def _is_own_server(host: object, port: object) -> bool:
+    return host == LOOPBACK and port in _own_ports
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_network() -> Iterator[None]:
-    """Refuse every connection but those between processes of this machine (AF_UNIX)."""
+    """Refuse every connection but those between processes of this machine: AF_UNIX, and `own_port`."""
     local = getattr(socket, "AF_UNIX", None)
+    look_up = socket.getaddrinfo
 
     def guarded(original: Callable[..., Any]) -> Callable[..., Any]:
         def call(self: socket.socket, *args: Any) -> Any:
-            if self.family != local:
+            if self.family != local and not _is_own_server(*args[-1][:2]):
                 raise AssertionError(f"a test tried to reach the network: {args}")
             return original(self, *args)
 
         return call
 
-    def refuse_lookup(*args: Any, **_: Any) -> NoReturn:
+    def refuse_lookup(*args: Any, **options: Any) -> Any:
+        if args[0] == LOOPBACK and _own_ports:  # a number, which nobody is asked about
+            return look_up(*args, **options)
         raise AssertionError(f"a test tried to look up a network address: {args[:2]}")
 
     with pytest.MonkeyPatch.context() as patch:
@@ -89,6 +100,23 @@ def _no_network() -> Iterator[None]:
             patch.setattr(socket.socket, name, guarded(getattr(socket.socket, name)))
         patch.setattr(socket, "getaddrinfo", refuse_lookup)
         yield
+
+
+@pytest.fixture
+def own_port() -> Iterator[Callable[[], int]]:
+    """Gives free ports of the loopback address, each for a server that the test itself starts."""
+    given: set[int] = set()
+
+    def find() -> int:
+        with socket.socket() as probe:
+            probe.bind((LOOPBACK, 0))
+            port = int(probe.getsockname()[1])
+        given.add(port)
+        _own_ports.add(port)
+        return port
+
+    yield find
+    _own_ports.difference_update(given)
 
 
 @pytest.fixture(scope="session")
@@ -111,6 +139,24 @@ def dcmtk() -> Callable[[str], Path]:
         return Path(path)
 
     return find
+
+
+@pytest.fixture(scope="session")
+def openssl() -> Path:
+    """The path of the program openssl."""
+    path = shutil.which("openssl")
+    if path is None:
+        _do_without("openssl", "install the package openssl")
+    return Path(path)
+
+
+@pytest.fixture(scope="session")
+def orthanc() -> Path:
+    """The path of the image archive Orthanc."""
+    path = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
+    if path is None:
+        _do_without("Orthanc", "install the package orthanc")
+    return Path(path)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from verict import __version__
-from verict.cli import data, demo, evaluate, phantom, scan, tamper, train
+from verict.cli import data, demo, evaluate, keys, phantom, scan, sign, tamper, train, verify
 
 app = typer.Typer(
     name="verict",
@@ -32,9 +32,12 @@ def verict(
 
 
 app.command("scan")(scan.scan)
+app.command("sign")(sign.sign)
+app.command("verify")(verify.verify)
 app.command("evaluate")(evaluate.evaluate)
 app.command("demo")(demo.demo)
 app.command("phantom")(phantom.phantom)
+app.add_typer(keys.app, name="keys")
 app.add_typer(data.app, name="data")
 app.add_typer(tamper.app, name="tamper")
 app.add_typer(train.app, name="train")

@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from verict.cli.scan_custody import Custody, check_signature_file, examine_study, open_custody, sign_text
 from verict.cli.terminal import INTERRUPTED, exit_on_error, make_streams_forgiving, open_stdout, show_progress, tell
 from verict.detect import registry
 from verict.detect.result import Failure, ScanResult
 from verict.errors import InputError, OutputError, UsageError, VerictError, say_count
 from verict.provenance import collect_provenance
 from verict.report.anonymise import anonymise_result, name_study
+from verict.report.custody import anonymise_custody, exit_code_of
 from verict.report.html import to_html
 from verict.report.json import to_text
 from verict.report.output import OutputFile, check_output_file, make_output_folder, write_text
 from verict.report.table import StudyRow, render_studies, render_summary, summarise_study
 
 if TYPE_CHECKING:
+    from verict.custody.conclusion import StudyCustody
     from verict.detect.scan import ScanOptions
 
 ERRORS_SHOWN = 20
@@ -41,6 +44,7 @@ class _Job:
     options: ScanOptions
     anonymous: bool
     quiet: bool
+    custody: Custody
 
     @property
     def json_to_stdout(self) -> bool:
@@ -91,6 +95,35 @@ def scan(
     workers: Annotated[
         int | None, typer.Option(min=1, metavar="N", show_default=False, help="Threads that decode slices.")
     ] = None,
+    trust: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="CA.pem", show_default=False,
+                     help="Verify the signatures of the study too, and trust those issued under this certificate; may "
+                          "be repeated."),
+    ] = None,
+    manifest: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", show_default=False,
+                     help="Compare the study with this signed manifest, see verict sign; may be repeated. With --trust "
+                          "alone those beside the study are taken."),
+    ] = None,
+    sign_report: Annotated[
+        bool,
+        typer.Option("--sign-report", help="Sign the report and the JSON: a detached signature beside each, .p7s."),
+    ] = False,
+    key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", show_default=False, help="Private key for --sign-report: PEM or PKCS #12."),
+    ] = None,
+    cert: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", show_default=False, help="Its certificate, unless --key is PKCS #12."),
+    ] = None,
+    passphrase_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", show_default=False, help="Its first line opens the key; unless given, it is asked "
+                     "for."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors: no summary, no progress.")] = False,
 ) -> None:
     """Examine CT studies for traces of tampering.
@@ -101,7 +134,7 @@ def scan(
 
     Exit codes, 10 before 1 before 11 before 0 where several apply:
     0 no evidence of tampering (which never means proven authentic);
-    10 suspicious;
+    10 suspicious, or a signature that does not hold;
     11 indeterminate or nothing examined;
     1 some input failed;
     2 wrong usage, or an output that cannot be written;
@@ -110,8 +143,15 @@ def scan(
     make_streams_forgiving()
     with exit_on_error("scan", interrupted="interrupted; no output file was written or changed"):
         options = _choose_options(detector, series=series, workers=workers, pictures=report is not None)
-        job = _Job(_list_studies(studies, each=each), each or len(studies) > 1, json, report, options, anonymous, quiet)
+        job = _Job(_list_studies(studies, each=each), each or len(studies) > 1, json, report, options, anonymous, quiet,
+                   Custody())  # fmt: skip
         _check_job(job, studies)
+        if job.many and manifest:
+            raise UsageError("--manifest names a manifest of one study", next_step="give one STUDY, without --each")
+        custody = open_custody(trust or [], manifest or [], sign=sign_report, key=key, cert=cert,
+                               passphrase_file=passphrase_file)  # fmt: skip
+        job = replace(job, custody=custody)
+        _check_signatures(job, studies)
         raise typer.Exit(_scan_many(job) if job.many else _scan_one(job))
 
 
@@ -169,25 +209,46 @@ def _check_job(job: _Job, inputs: list[Path]) -> None:
             check_output_file(job.report, inputs)
 
 
+def _check_signatures(job: _Job, inputs: list[Path]) -> None:
+    """Everything that can be wrong with signing the output, before the long work."""
+    if job.custody.signer is None:
+        return
+    files = [job.json] if job.json is not None and not job.json_to_stdout else []
+    files += [job.report] if job.report is not None and not job.many else []
+    if not files and job.report is None:
+        raise UsageError("--sign-report has nothing to sign", next_step="give --report FILE or --json FILE")
+    for file in files:
+        check_signature_file(file, inputs)
+
+
 def _scan_one(job: _Job) -> int:
     """One study: a JSON document, a page, a summary."""
     with _open_progress(job) as progress:
-        result = _examine(job.studies[0], job, progress)
+        result, custody = _examine(job.studies[0], job, progress)
     _tell_failures(result, job, "")
     if job.json_to_stdout:
-        sys.stdout.write(to_text(result, anonymous=job.anonymous))
+        sys.stdout.write(to_text(result, anonymous=job.anonymous, custody=custody))
     elif job.json is not None:
-        write_text(job.json, to_text(result, anonymous=job.anonymous))
+        _write(job, job.json, to_text(result, anonymous=job.anonymous, custody=custody))
     if job.report is not None:
-        write_text(job.report, to_html(result, anonymous=job.anonymous))
+        _write(job, job.report, to_html(result, anonymous=job.anonymous, custody=custody))
+    code = exit_code_of(result, custody)
     if not job.quiet and not job.json_to_stdout:
-        open_stdout().print(render_summary(anonymise_result(result) if job.anonymous else result))
-    return result.exit_code
+        if job.anonymous:
+            custody, result = anonymise_custody(custody, result), anonymise_result(result)
+        open_stdout().print(render_summary(result, custody))
+    return code
+
+
+def _write(job: _Job, path: Path, text: str) -> None:
+    write_text(path, text)
+    sign_text(job.custody, path, text)
 
 
 def _scan_many(job: _Job) -> int:
     """Many studies: a line of JSON and a page each as soon as it is done, then one table."""
     rows: list[StudyRow] = []
+    written: list[str] = []
     with ExitStack() as stack:
         lines = None
         if job.json is not None and not job.json_to_stdout:
@@ -195,8 +256,10 @@ def _scan_many(job: _Job) -> int:
         progress = stack.enter_context(_open_progress(job))
         try:
             for number, study in enumerate(job.studies, start=1):
-                result = _examine(study, job, progress, f"{number}/{len(job.studies)} ")
-                rows.append(_deliver(study, result, number, job, lines))
+                result, custody = _examine(study, job, progress, f"{number}/{len(job.studies)} ")
+                row, text = _deliver((study, number), (result, custody), job, lines)
+                rows.append(row)
+                written += [text] if job.custody.signer is not None else []
         except KeyboardInterrupt:
             if not rows:
                 raise
@@ -206,30 +269,38 @@ def _scan_many(job: _Job) -> int:
                 kept = f"; they are in {job.partial_json}"
             tell("scan", f"interrupted after {len(rows)} of {len(job.studies)} studies{kept}")
             return INTERRUPTED
+    if job.json is not None and lines is not None:
+        sign_text(job.custody, job.json, "".join(written))
     if not job.quiet and not job.json_to_stdout:
         open_stdout().print(render_studies(rows))
     return next(code for code in PRECEDENCE if any(row.exit_code == code for row in rows))
 
 
-def _deliver(study: Path, result: ScanResult, number: int, job: _Job, lines: OutputFile | None) -> StudyRow:
-    """Write what is wanted of one study of many, and keep the row of the table."""
+def _deliver(
+    named: tuple[Path, int], found: tuple[ScanResult, StudyCustody | None], job: _Job, lines: OutputFile | None
+) -> tuple[StudyRow, str]:
+    """Write what is wanted of one study of many, and keep the row of the table and the line of JSON."""
+    (study, number), (result, custody) = named, found
     _tell_failures(result, job, f"study {number}: ")
-    text = to_text(result, anonymous=job.anonymous, one_line=True) if job.json is not None else ""
+    text = ""
+    if job.json is not None:
+        text = to_text(result, anonymous=job.anonymous, one_line=True, custody=custody)
     if job.report is not None:
-        write_text(job.report / f"{number:04d}-{name_study(result)}.html", to_html(result, anonymous=job.anonymous))
+        page = job.report / f"{number:04d}-{name_study(result)}.html"
+        _write(job, page, to_html(result, anonymous=job.anonymous, custody=custody))
     if lines is not None:
         lines.write(text)
     elif text:
         sys.stdout.write(text)
         sys.stdout.flush()
     if job.anonymous:
-        return summarise_study(anonymise_result(result), name_study(result))
-    return summarise_study(result, str(study))
+        return summarise_study(anonymise_result(result), name_study(result), custody), text
+    return summarise_study(result, str(study), custody), text
 
 
 def _examine(
     study: Path, job: _Job, progress: Callable[[str, int, int], None] | None, prefix: str = ""
-) -> ScanResult:
+) -> tuple[ScanResult, StudyCustody | None]:
     """Examine one study; an input that fails as a whole becomes a result that says so."""
     from verict.detect.scan import examine
 
@@ -238,13 +309,14 @@ def _examine(
             progress(prefix + stage, done, total)
 
     try:
-        return examine(study, job.options, progress=show)
+        result = examine(study, job.options, progress=show)
     except (UsageError, OutputError):
         raise
     except VerictError as error:
-        return _fail(study, job, error)
+        result = _fail(study, job, error)
     except OSError as error:
-        return _fail(study, job, InputError(error.strerror or "cannot be read", file=error.filename or study))
+        result = _fail(study, job, InputError(error.strerror or "cannot be read", file=error.filename or study))
+    return result, examine_study(job.custody, study, show)
 
 
 def _fail(study: Path, job: _Job, error: VerictError) -> ScanResult:

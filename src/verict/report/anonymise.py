@@ -120,13 +120,14 @@ def anonymise_result(result: ScanResult) -> ScanResult:
     )
 
 
-def _name_series(series: SeriesResult) -> str:
+def name_series(series: SeriesResult) -> str:
+    """The stand-in for the UID of a series, from the hash of its input."""
     return f"series-{series.input_sha256[:12]}"
 
 
 def _name_uids(series: SeriesResult) -> dict[str, str]:
     """Stand-ins for the UIDs of one series and of those of its slices whose z index is known."""
-    name = _name_series(series)
+    name = name_series(series)
     aliases = {series.series_instance_uid: name}
     for z, uid in enumerate(series.sop_instance_uids):
         aliases.setdefault(uid, f"{name}/slice-{z:04d}")
@@ -157,7 +158,7 @@ def _collect_secrets(result: ScanResult) -> tuple[str, ...]:
 def _anonymise_series(series: SeriesResult, scrubber: _Scrubber) -> SeriesResult:
     return replace(
         series,
-        series_instance_uid=_name_series(series),
+        series_instance_uid=name_series(series),
         reason=scrubber.scrub(series.reason),
         regions=tuple(_anonymise_region(r, scrubber) for r in series.regions),
         findings=tuple(_anonymise_finding(f, scrubber) for f in series.findings),
@@ -165,7 +166,7 @@ def _anonymise_series(series: SeriesResult, scrubber: _Scrubber) -> SeriesResult
             replace(n, message=scrubber.scrub(n.message), sop_instance_uids=_rename(n.sop_instance_uids, scrubber))
             for n in series.notes
         ),
-        source=_name_series(series),
+        source=name_series(series),
         header=None,
         sop_instance_uids=(),
         description={k: scrubber.scrub(v) for k, v in series.description.items() if k in _SAFE_DESCRIPTION},

@@ -14,10 +14,20 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from verict import __version__
+from verict.custody.conclusion import StudyCustody
 from verict.detect.evidence import Evidence
 from verict.detect.result import Region, ScanResult, SeriesResult, Verdict
 from verict.report import words
 from verict.report.anonymise import LEFT_OUT, anonymise_result
+from verict.report.custody import (
+    CHANGED_TITLE,
+    CustodyView,
+    anonymise_custody,
+    is_invalid,
+    list_unexamined,
+    view_custody,
+    view_series,
+)
 from verict.report.json import figures_of
 from verict.report.pictures import Figure, css_gradient, draw_figure
 
@@ -61,6 +71,7 @@ class _SeriesView:
     regions: tuple[_RegionView, ...]
     overviews: tuple[Figure, ...]
     findings: tuple[tuple[str, str, tuple], ...]
+    custody: CustodyView
 
 
 @dataclass(frozen=True)
@@ -72,7 +83,7 @@ class _DetectorView:
     figures: tuple[dict, ...]
 
 
-def to_html(result: ScanResult, *, anonymous: bool = False) -> str:
+def to_html(result: ScanResult, *, anonymous: bool = False, custody: StudyCustody | None = None) -> str:
     """The report as one HTML page.
 
     Parameters
@@ -81,15 +92,19 @@ def to_html(result: ScanResult, *, anonymous: bool = False) -> str:
         A finished result. Pictures are drawn from `SeriesResult.pictures` and nothing else.
     anonymous
         Leave out every attribute of the patient and every path, and replace UIDs by stand-ins.
+    custody
+        What signatures say of the same study; None where nobody asked.
     """
     if anonymous:
-        result = anonymise_result(result)
+        custody, result = anonymise_custody(custody, result), anonymise_result(result)
     return make_environment().get_template("report.html.j2").render(
         result=result,
         anonymous=anonymous,
-        title=words.study_title(result),
-        tone=_choose_tone(result),
-        series=[_view_series(i, s) for i, s in enumerate(result.series, start=1)],
+        title=CHANGED_TITLE if is_invalid(custody) else words.study_title(result),
+        tone="suspicious" if is_invalid(custody) else _choose_tone(result),
+        forensic_title=words.study_title(result) if is_invalid(custody) else "",
+        series=[_view_series(i, s, custody) for i, s in enumerate(result.series, start=1)],
+        unexamined=[(s.series_instance_uid, view_custody(s)) for s in list_unexamined(custody, result)],
         detectors=_view_detectors(result),
         provenance=list(flatten(result.provenance)),
         limits=words.LIMITS,
@@ -142,7 +157,7 @@ def _choose_tone(result: ScanResult) -> str:
     return tones.get(result.exit_code, Verdict.INDETERMINATE).value
 
 
-def _view_series(number: int, series: SeriesResult) -> _SeriesView:
+def _view_series(number: int, series: SeriesResult, custody: StudyCustody | None) -> _SeriesView:
     thresholds = {e.detector: e.mark_threshold for e in series.evidence if e.mark_threshold is not None}
     kept: dict[int, list[Figure]] = {}
     for picture in series.pictures:
@@ -163,6 +178,7 @@ def _view_series(number: int, series: SeriesResult) -> _SeriesView:
             (words.CONFIDENCE_TITLE[level], meaning, tuple(f for f in series.findings if f.confidence is level))
             for level, meaning in words.CONFIDENCE_MEANING.items()
         ),
+        custody=view_series(custody, series),
     )
 
 

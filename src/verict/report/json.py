@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 
 from verict.ct.volume import Note
+from verict.custody.conclusion import StudyCustody
 from verict.detect.evidence import Evidence, Finding
 from verict.detect.result import NotExamined, Region, ScanResult, SeriesResult
 from verict.detect.weight import LikelihoodRatio, PValue
 from verict.report.anonymise import anonymise_result
+from verict.report.custody import anonymise_custody, describe_custody, exit_code_of
 from verict.report.words import VERDICT_MEANING
 
 SCHEMA = "verict.scan/1"
 
 
-def to_json(result: ScanResult, *, anonymous: bool = False) -> dict:
+def to_json(result: ScanResult, *, anonymous: bool = False, custody: StudyCustody | None = None) -> dict:
     """The result as plain values that `json.dumps` takes with ``allow_nan=False``.
 
     Parameters
@@ -28,6 +30,8 @@ def to_json(result: ScanResult, *, anonymous: bool = False) -> dict:
         A finished result.
     anonymous
         Leave out every attribute of the patient and every path, and replace UIDs by stand-ins.
+    custody
+        What signatures say of the same study; None where nobody asked.
 
     Returns
     -------
@@ -35,13 +39,14 @@ def to_json(result: ScanResult, *, anonymous: bool = False) -> dict:
         Numbers that are not finite are None; lone surrogates are escaped.
     """
     if anonymous:
-        result = anonymise_result(result)
+        custody, result = anonymise_custody(custody, result), anonymise_result(result)
     document = {
         "schema": SCHEMA,
         "source": result.source,
         "anonymous": anonymous,
-        "exit_code": result.exit_code,
+        "exit_code": exit_code_of(result, custody),
         "series": [_describe_series(s) for s in result.series],
+        "custody": describe_custody(custody),
         "not_examined": [_describe_not_examined(n) for n in result.not_examined],
         "failures": [{"message": f.message, "details": f.details} for f in result.failures],
         "provenance": result.provenance,
@@ -49,10 +54,12 @@ def to_json(result: ScanResult, *, anonymous: bool = False) -> dict:
     return make_plain(document)
 
 
-def to_text(result: ScanResult, *, anonymous: bool = False, one_line: bool = False) -> str:
+def to_text(
+    result: ScanResult, *, anonymous: bool = False, one_line: bool = False, custody: StudyCustody | None = None
+) -> str:
     """The JSON document as ASCII text with a final newline; ``one_line`` gives a line of NDJSON."""
     indent = None if one_line else 2
-    return json.dumps(to_json(result, anonymous=anonymous), allow_nan=False, indent=indent) + "\n"
+    return json.dumps(to_json(result, anonymous=anonymous, custody=custody), allow_nan=False, indent=indent) + "\n"
 
 
 def make_plain(value: Any) -> Any:

@@ -123,6 +123,16 @@ class OutputFile:
         except OSError as error:
             raise self._failure(error) from error
 
+    def write_bytes(self, data: bytes) -> None:
+        """Write bytes as they are, in place of text."""
+        if self._file is None:
+            raise ValueError("write outside of the with block")
+        try:
+            self._file.buffer.write(data)
+            self._file.buffer.flush()
+        except OSError as error:
+            raise self._failure(error) from error
+
     def keep_as(self, path: Path) -> None:
         """Close what was written so far and give it another name, for work that was interrupted."""
         self._finish(_resolve(path))
@@ -165,6 +175,18 @@ def write_text(path: Path, text: str) -> None:
     """
     with OutputFile(path) as file:
         file.write(text)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a whole binary file, or nothing at all.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    with OutputFile(path) as file:
+        file.write_bytes(data)
 
 
 def _resolve(path: Path) -> Path:

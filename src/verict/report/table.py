@@ -11,12 +11,23 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from verict.custody.conclusion import StudyCustody
 from verict.detect.result import Region, ScanResult, SeriesResult, Verdict
 from verict.report import words
+from verict.report.custody import (
+    CHANGED_TITLE,
+    CustodyView,
+    exit_code_of,
+    is_invalid,
+    list_unexamined,
+    view_custody,
+    view_series,
+)
 
 REGIONS_SHOWN = 10
 NOTES_SHOWN = 8
 NOT_EXAMINED_SHOWN = 8
+FILES_SHOWN = 8
 
 _STYLE = {Verdict.SUSPICIOUS: "bold red", Verdict.INDETERMINATE: "bold yellow", Verdict.NO_EVIDENCE: "bold cyan"}
 _STUDY_WORD = {10: "suspicious", 1: "failed in part", 11: "indeterminate", 0: "no_evidence"}
@@ -38,11 +49,19 @@ class StudyRow:
     reason: str
 
 
-def render_summary(result: ScanResult) -> RenderableType:
-    """One study: each series with its verdict, regions, findings and notes, then what was left out."""
+def render_summary(result: ScanResult, custody: StudyCustody | None = None) -> RenderableType:
+    """One study: each series with its verdict, regions, findings and notes, then what was left out.
+
+    ``custody`` is what signatures say of it, None where nobody asked.
+    """
     parts: list[RenderableType] = []
     for series in result.series:
-        parts += [*_render_series(series), Text()]
+        parts += _render_series(series)
+        parts += _render_custody(view_series(custody, series)) if custody is not None else []
+        parts.append(Text())
+    for sealed in list_unexamined(custody, result):
+        parts += [_line(f"Signed, but not examined: {sealed.series_instance_uid}")]
+        parts += [*_render_custody(view_custody(sealed)), Text()]
     if not result.series:
         parts += [_line(words.NOTHING_EXAMINED, "bold yellow"), Text()]
     if result.not_examined:
@@ -60,7 +79,7 @@ def render_summary(result: ScanResult) -> RenderableType:
     return Group(*parts)
 
 
-def summarise_study(result: ScanResult, name: str) -> StudyRow:
+def summarise_study(result: ScanResult, name: str, custody: StudyCustody | None = None) -> StudyRow:
     """The row of one study in the table over many."""
     scores = [s.score for s in result.series if s.score is not None]
     worst = next((s for v in _STYLE for s in result.series if s.verdict is v), None)
@@ -70,9 +89,11 @@ def summarise_study(result: ScanResult, name: str) -> StudyRow:
     unjudged = [n for n in result.not_examined if n.counts]
     if worst and worst.verdict is Verdict.NO_EVIDENCE and unjudged and not result.failures:
         reason = f"{words.say_count(len(unjudged), 'part')} could not be judged: {unjudged[0].reason}"
+    if is_invalid(custody):
+        reason = f"{CHANGED_TITLE}; forensics: {reason}"
     return StudyRow(
         name=name,
-        exit_code=result.exit_code,
+        exit_code=exit_code_of(result, custody),
         series=len(result.series),
         slices=sum(s.slice_count for s in result.series),
         score=max(scores, default=None),
@@ -132,6 +153,16 @@ def _render_series(series: SeriesResult) -> list[RenderableType]:
     parts += [_indent(f"note: {n.message}") for n in series.notes[:NOTES_SHOWN]]
     parts += _render_more(len(series.notes) - NOTES_SHOWN, "notes")
     return parts
+
+
+def _render_custody(view: CustodyView) -> list[RenderableType]:
+    """Custody of one series in a line, and the files that do not hold."""
+    style = "bold red" if view.tone == Verdict.SUSPICIOUS.value else ""
+    parts: list[RenderableType] = [Padding(_text(f"custody: {view.sentence}", style), (0, 0, 0, 2), expand=False)]
+    for slices, name, found in view.files[:FILES_SHOWN]:
+        place = f"{'slice' if slices.isdecimal() else 'slices'} {slices}, {name}" if slices else name
+        parts.append(Padding(_text(f"{place}: {found}"), (0, 0, 0, 4), expand=False))
+    return parts + _render_more(len(view.files) + view.more_rows - FILES_SHOWN)
 
 
 def _render_regions(regions: Sequence[tuple[int, Region]]) -> RenderableType:

@@ -62,7 +62,7 @@ LIMITS = (
     "A mark is a place to look at, not a finding by itself. Metal, motion, unusual reconstruction and lossy "
     "compression can raise marks on untouched scans; the known error rates say how often.",
     "Whether a file is bit for bit what the scanner sent is answered only by a digital signature or by a trusted "
-    "copy, not by this report.",
+    "copy: see what is said of custody. A signature says nothing of what happened before it was made.",
 )
 
 

@@ -244,9 +244,9 @@ def attributes_corrected(table: HeaderTable) -> Iterator[Hit]:
 
 @rule(
     "signature_not_checked",
-    "The images hold a digital signature that was not checked here",
+    "The images hold a digital signature, which reading headers does not check",
     Confidence.NOTABLE,
-    why="A valid signature says more than any of these rules; reading headers does not verify it.",
+    why="A valid signature says more than any of these rules: see custody, or scan with --trust.",
     benign=("signed objects are sound practice",),
 )
 def signature_not_checked(table: HeaderTable) -> Iterator[Hit]:
