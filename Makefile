@@ -7,7 +7,7 @@
 
 PYTHON =
 ENV = PYTHON="$(PYTHON)" sh tools/make_env.sh
-PYTEST = .venv/bin/python -m pytest -q -rsfE
+PYTEST = .venv/bin/python -m pytest -q -rsfE -n auto --dist loadfile
 
 help:
 	@echo "make demo      simulate a small chest CT, forge one spot, scan both, write a report"
