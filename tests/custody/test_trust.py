@@ -17,6 +17,7 @@ from custody.hospital import (
     expired_scanner,
     foreign,
     intermediate,
+    issue,
     key,
     look_alike,
     not_an_authority,
@@ -28,7 +29,7 @@ from custody.hospital import (
     web_server,
 )
 
-from verict.custody.keys import Signer, make_certificate
+from verict.custody.keys import Signer
 from verict.custody.trust import Standing, TrustStore
 from verict.errors import InputError
 
@@ -80,7 +81,7 @@ def test_an_authority_that_may_not_issue_leads_nowhere() -> None:
     usage = x509.KeyUsage(True, False, False, False, False, False, False, False, False)
     basic = (x509.BasicConstraints(ca=True, path_length=None), True)
     middle = Signer(key("ec-2"), build_certificate("Middle", public=key("ec-2"), extensions=(basic, (usage, True))))
-    leaf = make_certificate("CT-8", key("CT-1"), days=10, issuer=middle)
+    leaf = issue("CT-8", key("CT-1"), days=10, issuer=middle)
     verdict = trust(intermediates=(middle.certificate,)).judge(leaf.public_bytes(serialization.Encoding.DER))
     assert verdict.standing is Standing.UNTRUSTED
 
@@ -90,7 +91,7 @@ def test_a_path_longer_than_allowed_leads_nowhere() -> None:
     second = (x509.BasicConstraints(ca=True, path_length=None), True)
     one = Signer(key("ec-2"), build_certificate("One", public=key("ec-2"), extensions=(first,)))
     two = Signer(key("ec-3"), build_certificate("Two", issuer=one, public=key("ec-3"), extensions=(second,)))
-    leaf = make_certificate("CT-8", key("CT-1"), days=10, issuer=two)
+    leaf = issue("CT-8", key("CT-1"), days=10, issuer=two)
     store = trust(intermediates=(one.certificate, two.certificate))
     assert store.judge(leaf.public_bytes(serialization.Encoding.DER)).standing is Standing.UNTRUSTED
 
