@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from custody.hospital import (
     NOW,
     authority,
@@ -112,6 +113,15 @@ def test_a_restriction_that_is_not_understood_leads_nowhere(extension: tuple[x50
     assert trust().judge(
         build_certificate("CT-8", extensions=(UNKNOWN,)).public_bytes(serialization.Encoding.DER)
     ).standing is Standing.UNTRUSTED  # fmt: skip
+
+
+def test_an_authority_for_web_servers_vouches_for_no_signer() -> None:
+    for use, standing in ((ExtendedKeyUsageOID.SERVER_AUTH, Standing.UNTRUSTED),
+                          (ExtendedKeyUsageOID.EMAIL_PROTECTION, Standing.TRUSTED)):  # fmt: skip
+        usage = (x509.ExtendedKeyUsage([use]), False)
+        middle = Signer(key("ec-2"), build_certificate("Middle", public=key("ec-2"), extensions=(ISSUES, usage)))
+        leaf = build_certificate("CT-8", issuer=middle).public_bytes(serialization.Encoding.DER)
+        assert trust(intermediates=(middle.certificate,)).judge(leaf).standing is standing
 
 
 def test_revocation() -> None:

@@ -194,6 +194,10 @@ def _check_job(job: _Job, inputs: list[Path]) -> None:
     """Everything that can be wrong with the options, before the long work."""
     if job.many and job.options.series:
         raise UsageError("--series names a series of one study", next_step="give one STUDY, without --each")
+    if any(output is not None and output.is_file() for output in (job.json, job.report)):
+        from verict.custody.seal import list_custody_files
+
+        inputs = [*inputs, *(path for study in job.studies for path in list_custody_files(study))]
     if job.json is not None and not job.json_to_stdout:
         check_output_file(job.json, inputs)
         if job.many:
