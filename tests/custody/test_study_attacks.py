@@ -14,10 +14,11 @@ from builders import make_series
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
-from custody.forging import sign_anyhow, with_element, without
+from custody.forging import element_bytes, sign_anyhow, with_element, without
 from custody.hospital import NOW, authority, deep_scanner, key, revocation_list, scanner, write_signer
-from custody.objects import EXPLICIT, Writer, make_object
-from custody.sealed_series import paint
+from custody.objects import EXPLICIT, IMPLICIT, Writer, make_object
+from custody.sealed_series import change_object, paint
+from pydicom.dataset import Dataset
 from typer.testing import CliRunner, Result
 
 from verict.cli.main import app
@@ -266,3 +267,36 @@ def test_nobody_is_named_for_a_signature_of_what_is_only_wrapped(tmp_path: Path,
     result = run("verify", tmp_path / "study", "--trust", root, "--json", tmp_path / "out.json")
     assert result.exit_code == 21
     assert json.loads((tmp_path / "out.json").read_text("utf-8"))["series"][0]["signers"] == []
+
+
+def overlaid(ds: Dataset) -> None:
+    ds.add_new(0x60003000, "OW", b"\xff" * 32)
+    ds.add_new(0x00283010, "SQ", [Dataset()])
+
+
+@pytest.mark.parametrize(
+    ("tag", "vr"), [(0x60003000, b"UN"), (0x00283010, b"UN"), (0x00281053, b"UN"), (0x00281053, b"IS")]
+)
+def test_no_manifest_vouches_for_what_a_viewer_reads_otherwise(study: Path, root: Path, tag: int, vr: bytes) -> None:
+    """An overlay as UN is not shown, a slope of 0.5 as a whole number is 0: the bytes of the values are the same."""
+    for file in study.iterdir():
+        change_object(file, overlaid)
+    assert sign(study, scanner(), "--in-place").exit_code == 0
+    data = (study / "002.dcm").read_bytes()
+    element = element_bytes(data, tag)
+    value = element[12:] if element[4:6] in (b"OW", b"SQ") else element[8:]
+    (study / "002.dcm").write_bytes(data.replace(element, W.element(tag, vr, value)))
+    assert run("verify", study, "--trust", root).exit_code == 20
+
+
+def test_what_the_dictionary_takes_for_a_sequence_and_is_none(study: Path, root: Path) -> None:
+    """Signing leaves private values of implicit VR out, whatever they are; so verifying must not fail on them."""
+    for file in study.iterdir():
+        file.unlink()
+    w = Writer(IMPLICIT)
+    private = {"x00290010": w.element(0x00290010, b"LO", b"CARDIO-D.R. 1.0 "),
+               "x00291000": w.element(0x00291000, b"OB", b"no sequence!")}  # fmt: skip
+    (study / "1.dcm").write_bytes(make_object(IMPLICIT, unknown=False, **private))
+    assert sign(study, scanner(), "--in-place").exit_code == 0
+    result = run("verify", study, "--trust", root)
+    assert (result.exit_code, "(0029,1000)" in result.output) == (0, True), result.output

@@ -263,7 +263,14 @@ class _Walker:
         """An element whose head is read; ``opened`` holds its length and its dataset's end for its ends."""
         tag, vr, start, value, length, limit = opened[:6]
         if vr == b"SQ" or length == UNDEFINED_LENGTH:
-            return self._sequence(opened, coding, depth)
+            known = len(self.irregular)
+            try:
+                return self._sequence(opened, coding, depth)
+            except InputError:
+                if not (coding.implicit and tag >> 16 & 1) or length == UNDEFINED_LENGTH:
+                    raise
+            del self.irregular[known:]  # a sequence by the dictionary of private attributes alone: as any value unknown
+            vr = b"UN"
         if length > limit - value:
             raise self.damaged(start, f"{limit - value} bytes left for {tag_text(tag)}", f"{length} bytes")
         if vr == b"UI" and _is_badly_padded(self.data[value : value + length]):
