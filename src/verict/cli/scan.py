@@ -18,7 +18,7 @@ from verict.detect.result import Failure, ScanResult
 from verict.errors import InputError, OutputError, UsageError, VerictError, say_count
 from verict.provenance import collect_provenance
 from verict.report.anonymise import anonymise_result, name_study
-from verict.report.custody import anonymise_custody, exit_code_of
+from verict.report.custody import anonymise_custody, could_not_be_examined, exit_code_of
 from verict.report.html import to_html
 from verict.report.json import to_text
 from verict.report.output import OutputFile, check_output_file, make_output_folder, write_text
@@ -230,6 +230,9 @@ def _scan_one(job: _Job) -> int:
     with _open_progress(job) as progress:
         result, custody = _examine(job.studies[0], job, progress)
     _tell_failures(result, job, "")
+    if could_not_be_examined(custody):
+        failures = anonymise_custody(custody, result) if job.anonymous else custody
+        tell("scan", f"custody could not be examined: {failures.failures[0].one_line() if failures else ''}")
     if job.json_to_stdout:
         sys.stdout.write(to_text(result, anonymous=job.anonymous, custody=custody))
     elif job.json is not None:

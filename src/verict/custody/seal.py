@@ -239,7 +239,7 @@ def _open_seal(path: Path, trust: TrustStore) -> tuple[SealVerdict, Manifest | N
     beside = signature_path(path)
     check: CmsCheck | None = None
     if beside.is_file():
-        check = check_detached(data, read_bytes_of(beside, MAX_SIGNATURE_BYTES))
+        check = check_detached(data, _read_signature(beside))
         empty = replace(empty, signed=True, signed_at=check.signing_time)
         if check.certificate is not None:
             empty = replace(empty, standing=judge(check, trust))
@@ -250,6 +250,15 @@ def _open_seal(path: Path, trust: TrustStore) -> tuple[SealVerdict, Manifest | N
     except InputError as error:
         return replace(empty, problem=error.one_line()), None
     return replace(empty, series_instance_uid=manifest.series_instance_uid), manifest
+
+
+def _read_signature(path: Path) -> bytes:
+    """The bytes of a signature; of one far too large so many that it is refused."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(MAX_SIGNATURE_BYTES + 1)
+    except OSError as error:
+        raise InputError("cannot be read", file=path, found=error.strerror, next_step="check its rights") from error
 
 
 def judge(check: CmsCheck, trust: TrustStore) -> TrustVerdict | None:
