@@ -117,6 +117,17 @@ def test_an_invalid_signature_is_10_and_names_the_slices(here: Path) -> None:
     assert "<td>3 to 5</td><td class=\"mono\">3 files</td>" in page
 
 
+def test_a_damaged_file_beside_a_study_does_not_silence_custody(here: Path) -> None:
+    paint(here / "signed" / "004.dcm")
+    (here / "signed.intermediates.pem").write_bytes(b"nothing")
+    result = run("signed", "--trust", "ca.pem")
+    assert result.exit_code in (1, 10)
+    assert "custody could not be examined" in result.output
+    (here / "signed.intermediates.pem").unlink()
+    (here / "signed.manifest.json.p7s").write_bytes(b"0" * 2_000_000)
+    assert run("signed", "--trust", "ca.pem").exit_code == 10
+
+
 def test_a_missing_slice_is_10(here: Path) -> None:
     (here / "signed" / "006.dcm").unlink()
     result = run("signed", "--trust", "ca.pem")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -23,42 +24,47 @@ def key(name: str) -> PrivateKey:
     return make_key(curve=True) if name.startswith("ec") else make_key(bits=2048)
 
 
+def issue(name: str, public: PrivateKey, **options: Any) -> x509.Certificate:
+    """A certificate that is valid at NOW however much later it is made: a test may run minutes after the import."""
+    return make_certificate(name, public, **{"start": NOW - timedelta(days=1), **options})
+
+
 @cache
 def authority() -> Signer:
     """The hospital's root."""
-    return Signer(key("root"), make_certificate("Hospital Root", key("root"), days=3650, authority=True))
+    return Signer(key("root"), issue("Hospital Root", key("root"), days=3650, authority=True))
 
 
 @cache
 def intermediate() -> Signer:
     """An authority below the root."""
-    made = make_certificate("Radiology CA", key("intermediate"), days=3000, authority=True, issuer=authority())
+    made = issue("Radiology CA", key("intermediate"), days=3000, authority=True, issuer=authority())
     return Signer(key("intermediate"), made)
 
 
 @cache
 def scanner(name: str = "CT-1") -> Signer:
     """A scanner whose certificate the root issued."""
-    return Signer(key(name), make_certificate(name, key(name), days=1000, issuer=authority()))
+    return Signer(key(name), issue(name, key(name), days=1000, issuer=authority()))
 
 
 @cache
 def deep_scanner() -> Signer:
     """A scanner two steps below the root."""
-    issued = make_certificate("CT-2", key("CT-2"), days=1000, issuer=intermediate())
+    issued = issue("CT-2", key("CT-2"), days=1000, issuer=intermediate())
     return Signer(key("CT-2"), issued, (intermediate().certificate,))
 
 
 @cache
 def self_signed() -> Signer:
     """A scanner that nobody vouches for but itself."""
-    return Signer(key("CT-1"), make_certificate("CT-1 alone", key("CT-1"), days=1000))
+    return Signer(key("CT-1"), issue("CT-1 alone", key("CT-1"), days=1000))
 
 
 @cache
 def expired_scanner() -> Signer:
     """A scanner whose certificate ran out a month ago."""
-    made = make_certificate("CT-1", key("CT-1"), days=400, issuer=authority(), start=NOW - timedelta(days=430))
+    made = issue("CT-1", key("CT-1"), days=400, issuer=authority(), start=NOW - timedelta(days=430))
     return Signer(key("CT-1"), made)
 
 
@@ -114,21 +120,21 @@ def not_an_authority() -> Signer:
 @cache
 def look_alike() -> Signer:
     """A scanner under a root of the hospital's name and another key."""
-    root = Signer(key("impostor"), make_certificate("Hospital Root", key("impostor"), days=3650, authority=True))
-    return Signer(key("CT-1"), make_certificate("CT-1", key("CT-1"), days=1000, issuer=root))
+    root = Signer(key("impostor"), issue("Hospital Root", key("impostor"), days=3650, authority=True))
+    return Signer(key("CT-1"), issue("CT-1", key("CT-1"), days=1000, issuer=root))
 
 
 @cache
 def foreign() -> Signer:
     """A scanner of another hospital."""
-    root = Signer(key("impostor"), make_certificate("Other Root", key("impostor"), days=3650, authority=True))
-    return Signer(key("CT-1"), make_certificate("CT-9", key("CT-1"), days=1000, issuer=root))
+    root = Signer(key("impostor"), issue("Other Root", key("impostor"), days=3650, authority=True))
+    return Signer(key("CT-1"), issue("CT-9", key("CT-1"), days=1000, issuer=root))
 
 
 @cache
 def curve_scanner() -> Signer:
     """A scanner with a key on P-256."""
-    return Signer(key("ec-1"), make_certificate("CT-EC", key("ec-1"), days=1000, issuer=authority()))
+    return Signer(key("ec-1"), issue("CT-EC", key("ec-1"), days=1000, issuer=authority()))
 
 
 def revocation_list(issuer: Signer, *revoked: Signer, days: int = 30) -> x509.CertificateRevocationList:

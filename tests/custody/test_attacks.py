@@ -133,6 +133,12 @@ ATTACKS = {
     "pixels of another place added": Attack(
         lambda: with_element(SIGNED, W.element(0x00287FE0, b"UR", b"http://x")), ObjectState.INVALID,
         "PixelDataProviderURL"),
+    "a mapping to other values added": Attack(
+        lambda: with_element(SIGNED, W.element(0x00409096, b"SQ", W.item(b""))), ObjectState.INVALID,
+        "RealWorldValueMappingSequence"),
+    "a mask to subtract added": Attack(
+        lambda: with_element(SIGNED, W.element(0x00286100, b"SQ", W.item(b""))), ObjectState.INVALID,
+        "MaskSubtractionSequence"),
     "a shutter added": Attack(
         lambda: with_element(SIGNED, W.element(0x00181600, b"CS", b"CIRCULAR")), ObjectState.INVALID, "ShutterShape"),
     "an attribute twice": Attack(

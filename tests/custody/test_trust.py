@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from custody.hospital import (
     NOW,
     authority,
@@ -17,6 +18,7 @@ from custody.hospital import (
     expired_scanner,
     foreign,
     intermediate,
+    issue,
     key,
     look_alike,
     not_an_authority,
@@ -28,7 +30,7 @@ from custody.hospital import (
     web_server,
 )
 
-from verict.custody.keys import Signer, make_certificate
+from verict.custody.keys import Signer
 from verict.custody.trust import Standing, TrustStore
 from verict.errors import InputError
 
@@ -80,7 +82,7 @@ def test_an_authority_that_may_not_issue_leads_nowhere() -> None:
     usage = x509.KeyUsage(True, False, False, False, False, False, False, False, False)
     basic = (x509.BasicConstraints(ca=True, path_length=None), True)
     middle = Signer(key("ec-2"), build_certificate("Middle", public=key("ec-2"), extensions=(basic, (usage, True))))
-    leaf = make_certificate("CT-8", key("CT-1"), days=10, issuer=middle)
+    leaf = issue("CT-8", key("CT-1"), days=10, issuer=middle)
     verdict = trust(intermediates=(middle.certificate,)).judge(leaf.public_bytes(serialization.Encoding.DER))
     assert verdict.standing is Standing.UNTRUSTED
 
@@ -90,7 +92,7 @@ def test_a_path_longer_than_allowed_leads_nowhere() -> None:
     second = (x509.BasicConstraints(ca=True, path_length=None), True)
     one = Signer(key("ec-2"), build_certificate("One", public=key("ec-2"), extensions=(first,)))
     two = Signer(key("ec-3"), build_certificate("Two", issuer=one, public=key("ec-3"), extensions=(second,)))
-    leaf = make_certificate("CT-8", key("CT-1"), days=10, issuer=two)
+    leaf = issue("CT-8", key("CT-1"), days=10, issuer=two)
     store = trust(intermediates=(one.certificate, two.certificate))
     assert store.judge(leaf.public_bytes(serialization.Encoding.DER)).standing is Standing.UNTRUSTED
 
@@ -111,6 +113,15 @@ def test_a_restriction_that_is_not_understood_leads_nowhere(extension: tuple[x50
     assert trust().judge(
         build_certificate("CT-8", extensions=(UNKNOWN,)).public_bytes(serialization.Encoding.DER)
     ).standing is Standing.UNTRUSTED  # fmt: skip
+
+
+def test_an_authority_for_web_servers_vouches_for_no_signer() -> None:
+    for use, standing in ((ExtendedKeyUsageOID.SERVER_AUTH, Standing.UNTRUSTED),
+                          (ExtendedKeyUsageOID.EMAIL_PROTECTION, Standing.TRUSTED)):  # fmt: skip
+        usage = (x509.ExtendedKeyUsage([use]), False)
+        middle = Signer(key("ec-2"), build_certificate("Middle", public=key("ec-2"), extensions=(ISSUES, usage)))
+        leaf = build_certificate("CT-8", issuer=middle).public_bytes(serialization.Encoding.DER)
+        assert trust(intermediates=(middle.certificate,)).judge(leaf).standing is standing
 
 
 def test_revocation() -> None:

@@ -57,6 +57,16 @@ def test_only_an_invalid_signature_changes_the_exit_code(state: ObjectState) -> 
     assert exit_code_of(make_result(make_series()), None) == 10
 
 
+def test_custody_that_cannot_be_examined_never_ends_as_if_it_had_been() -> None:
+    broken = StudyCustody((), (InputError("no certificate can be read", file="patient.pem"),))
+    for verdict, code in ((Verdict.NO_EVIDENCE, 1), (Verdict.INDETERMINATE, 1), (Verdict.SUSPICIOUS, 10)):
+        result = make_result(make_series(verdict))
+        assert exit_code_of(result, broken) == code
+        hidden = to_json(result, custody=broken, anonymous=True)
+        assert (hidden["exit_code"], "patient" in json.dumps(hidden["custody"])) == (code, False)
+        assert len(hidden["custody"]["failures"]) == 1
+
+
 @pytest.mark.parametrize("state", list(ObjectState))
 def test_each_rendering_gives_the_sentence(state: ObjectState) -> None:
     text, document, page = all_of(make_custody(state))

@@ -18,7 +18,7 @@ from verict.detect.result import Failure, ScanResult
 from verict.errors import InputError, OutputError, UsageError, VerictError, say_count
 from verict.provenance import collect_provenance
 from verict.report.anonymise import anonymise_result, name_study
-from verict.report.custody import anonymise_custody, exit_code_of
+from verict.report.custody import anonymise_custody, could_not_be_examined, exit_code_of
 from verict.report.html import to_html
 from verict.report.json import to_text
 from verict.report.output import OutputFile, check_output_file, make_output_folder, write_text
@@ -194,6 +194,10 @@ def _check_job(job: _Job, inputs: list[Path]) -> None:
     """Everything that can be wrong with the options, before the long work."""
     if job.many and job.options.series:
         raise UsageError("--series names a series of one study", next_step="give one STUDY, without --each")
+    if any(output is not None and output.is_file() for output in (job.json, job.report)):
+        from verict.custody.seal import list_custody_files
+
+        inputs = [*inputs, *(path for study in job.studies for path in list_custody_files(study))]
     if job.json is not None and not job.json_to_stdout:
         check_output_file(job.json, inputs)
         if job.many:
@@ -226,6 +230,9 @@ def _scan_one(job: _Job) -> int:
     with _open_progress(job) as progress:
         result, custody = _examine(job.studies[0], job, progress)
     _tell_failures(result, job, "")
+    if could_not_be_examined(custody):
+        failures = anonymise_custody(custody, result) if job.anonymous else custody
+        tell("scan", f"custody could not be examined: {failures.failures[0].one_line() if failures else ''}")
     if job.json_to_stdout:
         sys.stdout.write(to_text(result, anonymous=job.anonymous, custody=custody))
     elif job.json is not None:

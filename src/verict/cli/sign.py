@@ -91,7 +91,7 @@ def sign(
 
 def _sign(study: Path, out: Path | None, how: tuple[Signer, SignOptions], *, manifest: bool, quiet: bool) -> int:
     from verict.custody.seal import find_manifests, seal_study
-    from verict.custody.sign_study import sign_study, write_intermediates
+    from verict.custody.sign_study import load_intermediates, sign_study, write_intermediates
 
     signer, options = how
     there = find_manifests(out or study) if manifest else []
@@ -100,6 +100,7 @@ def _sign(study: Path, out: Path | None, how: tuple[Signer, SignOptions], *, man
             "a manifest of the study is there already", file=there[0],
             next_step="verify the study by it, then move it away, or give --no-manifest",
         )  # fmt: skip
+    kept = [certificate for place in (study, out) if place is not None for certificate in load_intermediates(place)]
     with nullcontext() if quiet or not sys.stderr.isatty() else show_progress() as show:
         signed = sign_study(study, out, signer, options,
                             progress=show and (lambda done, total: show("signing", done, total)))  # fmt: skip
@@ -107,7 +108,7 @@ def _sign(study: Path, out: Path | None, how: tuple[Signer, SignOptions], *, man
         if manifest and signed.files and not signed.failures:
             sealed = seal_study(signed.place, signer, digest=options.mac,
                                 progress=show and (lambda done, total: show("manifest", done, total)))  # fmt: skip
-    beside = write_intermediates(signed.place, signer) if signed.files else None
+    beside = write_intermediates(signed.place, signer, kept) if signed.files else None
     for failure in signed.failures[:SHOWN]:
         tell("sign", failure.one_line())
     if len(signed.failures) > SHOWN:

@@ -67,7 +67,7 @@ def verify(
                      "day, which you vouch for; today by default. A signer's own time is never believed for it."),
     ] = None,
     allow_unsigned: Annotated[
-        bool, typer.Option("--allow-unsigned", help="Let objects pass that nobody signed.")
+        bool, typer.Option("--allow-unsigned", help="Let series pass of which nobody signed an object.")
     ] = False,
     allow_weak_mac: Annotated[
         bool, typer.Option("--allow-weak-mac", help="Let MD5, SHA-1 and RIPEMD-160 pass, and say so.")
@@ -94,12 +94,13 @@ def verify(
     """
     make_streams_forgiving()
     with exit_on_error("verify", interrupted="interrupted; no output file was written or changed"):
+        from verict.custody.seal import list_custody_files
         from verict.custody.sign_study import intermediates_path
         from verict.custody.trust import TrustStore
 
         inputs = [study, *(trust or []), *(intermediates or []), *(crl or []), *(manifest or [])]
         if json is not None and str(json) != STDOUT:
-            check_output_file(json, inputs)
+            check_output_file(json, [*inputs, *list_custody_files(study, manifest)])
         beside = [path for path in [intermediates_path(study)] if path.is_file()]
         moment = None if at is None else at.replace(hour=12, tzinfo=UTC)
         store = TrustStore.load(trust or [], [*(intermediates or []), *beside], crl or [], moment)
@@ -144,11 +145,13 @@ def _verify(
 
 
 def _choose_code(custody: StudyCustody, *, allow_unsigned: bool) -> int:
-    codes = {state.exit_code for one in custody.series for state in (one.state, *(file.state for file in one.files))}
+    codes: set[int] = set()
+    for one in custody.series:
+        files = {file.state.exit_code for file in one.files}
+        nobody_signed = UNSIGNED not in files or files == {UNSIGNED}  # else a signature may have been stripped
+        codes |= (files | {one.state.exit_code}) - ({UNSIGNED} if allow_unsigned and nobody_signed else set())
     if custody.failures:
         codes.add(FAILED)
-    if allow_unsigned:
-        codes.discard(UNSIGNED)
     return next((code for code in PRECEDENCE if code in codes), 0)
 
 

@@ -24,6 +24,7 @@ from verict.custody.wording import say_file
 from verict.errors import VerictError, printable, say_count
 
 NO_MANIFEST = "no manifest: a missing, added or exchanged slice cannot be seen"
+UNREAD = "bears the series of the manifest and cannot be compared with it: an object too many"
 VOUCHED_FOR = (ObjectState.REENCODED, ObjectState.COERCED)
 _STATE_OF_STANDING = {Standing.TRUSTED: ObjectState.VALID, Standing.UNTRUSTED: ObjectState.UNTRUSTED,
                       Standing.EXPIRED: ObjectState.EXPIRED, Standing.REVOKED: ObjectState.REVOKED,
@@ -137,15 +138,18 @@ def examine_custody(
 
 def conclude(study: StudyVerdict, seals: SealReport | None) -> StudyCustody:
     """Put the verdicts on the objects and those of the manifests together."""
-    left = list(study.objects if seals is None else combine_with_seals(study, seals).objects)
+    objects = study.objects if seals is None else combine_with_seals(study, seals).objects
+    spoken_of: set[int] = set()
     series: list[SeriesCustody] = []
     for seal in seals.seals if seals is not None else ():
         names = {file.name for file in seal.changes.files} if seal.changes is not None else set()
-        mine = [v for v in left if v.file in names or v.series_instance_uid == seal.series_instance_uid]
-        left = [v for v in left if v not in mine]
+        mine = [v for v in objects if v.file in names or v.series_instance_uid == seal.series_instance_uid]
+        spoken_of |= {id(v) for v in mine}  # by several manifests, where several are of one series
         series.append(_conclude_sealed(seal, mine))
     by_uid: dict[str, list[ObjectVerdict]] = {}
-    for verdict in left:
+    for verdict in objects:
+        if id(verdict) in spoken_of:
+            continue
         by_uid.setdefault(verdict.series_instance_uid, []).append(verdict)
     series += [_conclude_unsealed(uid, verdicts) for uid, verdicts in by_uid.items()]
     return StudyCustody(tuple(series), study.failures)
@@ -176,9 +180,14 @@ def _conclude_sealed(seal: SealVerdict, verdicts: Sequence[ObjectVerdict]) -> Se
     files: list[FileCustody] = []
     for change in seal.changes.files if seal.changes is not None else ():
         files.append(_judge_file(change, by_name.pop(change.name, []) if change.name else []))
-    for name, found in by_name.items():  # only where the manifest is not believed
-        files += [FileCustody(name, v.sop_instance_uid, None, v.state, "; ".join(v.reasons)) for v in found]
+    for name, found in by_name.items():
+        if seal.changes is None:  # the manifest is not believed
+            files += [FileCustody(name, v.sop_instance_uid, None, v.state, "; ".join(v.reasons)) for v in found]
+        else:
+            files += [FileCustody(name, v.sop_instance_uid, None, ObjectState.INVALID, UNREAD) for v in found]
     said = seal.sentence
+    if seal.changes is not None and by_name:
+        said += f"; {say_count(len(by_name), 'file')} too many that cannot be compared with the manifest"
     broken = sum(bool(v.signatures) and v.state in VOUCHED_FOR for v in verdicts)
     if broken:
         said += f"; {say_count(broken, 'signature')} inside no longer fit the encoding, the manifest vouches for them"
@@ -211,7 +220,7 @@ def _signatures(
     verdicts: Sequence[ObjectVerdict], seal: SealVerdict | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Who signed, and when they say they did."""
-    inside = [signature for verdict in verdicts for signature in verdict.signatures]
+    inside = [signature for verdict in verdicts for signature in verdict.signatures if not signature.location]
     signers = [printable(signature.signer) for signature in inside]
     times = sorted({signature.signed_at for signature in inside if signature.signed_at})
     shown = [times[0], times[-1]] if len(times) > 2 else times

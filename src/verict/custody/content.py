@@ -104,10 +104,10 @@ def read_object(source: Source, archive: ZipFile | None = None) -> ObjectContent
     except NeedMore:
         raise InputError("the deflated dataset unpacks to more than any object holds (deflate bomb)", file=name,
                          next_step="treat the file as damaged or hostile") from None  # fmt: skip
-    if part.media_class == tags.MEDIA_DIRECTORY:
-        return None
-    found = digest_values(part, layout.pixel, file=name)
     get = layout.values.get
+    if part.media_class == tags.MEDIA_DIRECTORY and not get(tags.SOP_INSTANCE_UID) and layout.pixel is None:
+        return None  # not for its file meta information alone, which nobody signs
+    found = digest_values(part, layout.pixel, file=name)
     return ObjectContent(
         name=name,
         file_sha256=hashlib.sha256(data).hexdigest(),

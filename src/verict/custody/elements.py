@@ -25,7 +25,7 @@ from verict.ct.part10 import (
     tag_text,
 )
 from verict.custody.value_representations import LONG_VRS, SHORT_VRS, look_up_vr
-from verict.errors import InputError
+from verict.errors import InputError, NotDicomError
 
 MAX_DEPTH = 32  # datasets within datasets; CT objects hold six at most
 MAX_INFLATED_BYTES = 256 << 20
@@ -33,6 +33,8 @@ MAX_INFLATE_RATIO = 200  # an all-air slice deflates a hundred times
 NATIVE = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED)
 PIXEL_REPRESENTATION = 0x00280103
 PIXEL_DATA = 0x7FE00010
+SOP_INSTANCE_UID = 0x00080018
+DIRECTORY_RECORDS = 0x00041220  # PS3.3 F.3.2.2
 
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD  # PS3.5 7.5
 
@@ -86,6 +88,8 @@ class ParsedObject:
         TransferSyntaxUID of the file meta information.
     media_instance_uid
         MediaStorageSOPInstanceUID of the file meta information.
+    media_class_uid
+        MediaStorageSOPClassUID of the file meta information.
     elements
         The elements of the dataset, in file order.
     irregular
@@ -98,6 +102,7 @@ class ParsedObject:
     head: bytes
     transfer_syntax: str
     media_instance_uid: str
+    media_class_uid: str
     coding: Coding
     elements: tuple[Element, ...]
     irregular: tuple[str, ...]
@@ -154,7 +159,7 @@ def parse_object(data: bytes, *, file: str, private: bool = False) -> ParsedObje
     Raises
     ------
     NotDicomError
-        If it is no DICOM file.
+        If it is no DICOM file, or a DICOMDIR.
     InputError
         If it is damaged, nested too deeply, or inflates to far more than it holds.
     """
@@ -178,10 +183,13 @@ def parse_object(data: bytes, *, file: str, private: bool = False) -> ParsedObje
     walker = _Walker(data, file, irregular)
     elements = walker.dataset(start, len(data), coding, 0)[0]
     pixels = find_element(elements, PIXEL_DATA)
+    if not pixels and find_element(elements, DIRECTORY_RECORDS) and not find_element(elements, SOP_INSTANCE_UID):
+        raise NotDicomError("no object but the directory of a medium (DICOMDIR)", file=file)
     if pixels is not None and pixels.undefined != (opened.transfer_syntax not in NATIVE):
         irregular.append("native or encapsulated pixel data against TransferSyntaxUID (0002,0010)")
     meta_uid = _meta_text(opened.meta, 0x00020003, file)
-    return ParsedObject(data, start, head, opened.transfer_syntax, meta_uid, coding, elements, tuple(irregular), file)
+    return ParsedObject(data, start, head, opened.transfer_syntax, meta_uid, opened.media_class, coding, elements,
+                        tuple(irregular), file)  # fmt: skip
 
 
 
@@ -255,7 +263,14 @@ class _Walker:
         """An element whose head is read; ``opened`` holds its length and its dataset's end for its ends."""
         tag, vr, start, value, length, limit = opened[:6]
         if vr == b"SQ" or length == UNDEFINED_LENGTH:
-            return self._sequence(opened, coding, depth)
+            known = len(self.irregular)
+            try:
+                return self._sequence(opened, coding, depth)
+            except InputError:
+                if not (coding.implicit and tag >> 16 & 1) or length == UNDEFINED_LENGTH:
+                    raise
+            del self.irregular[known:]  # a sequence by the dictionary of private attributes alone: as any value unknown
+            vr = b"UN"
         if length > limit - value:
             raise self.damaged(start, f"{limit - value} bytes left for {tag_text(tag)}", f"{length} bytes")
         if vr == b"UI" and _is_badly_padded(self.data[value : value + length]):

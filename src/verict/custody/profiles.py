@@ -42,10 +42,12 @@ _IMAGE_PIXEL = frozenset(  # PS3.3 C.7.6.3 and C.7.6.6 (NumberOfFrames), apart f
      0x00281202, 0x00281203, 0x00282000}
 )  # fmt: skip
 _FUNCTIONAL_GROUPS = frozenset({0x52009229, 0x52009230})  # PS3.3 C.7.6.16: geometry and rescale of each frame
-_PICTURE = frozenset(  # rescale, VOI and modality LUT, presentation LUT, palettes (PS3.3 C.11, C.7.9), pixels elsewhere
+_REAL_WORLD = 0x00409096  # RealWorldValueMappingSequence: the values a viewer reads off (PS3.3 C.7.6.16.2.11)
+_PICTURE = frozenset(  # rescale, VOI and modality LUT, presentation LUT, palettes (PS3.3 C.11, C.7.9),
+    # pixels elsewhere, masks to subtract and the advice to do so (C.7.6.10)
     {0x00280A02, 0x00281040, 0x00281041, 0x00281050, 0x00281051, 0x00281052, 0x00281053, 0x00281054, 0x00281055,
-     0x00281056, 0x00281199, 0x00281221, 0x00281222, 0x00281223, 0x00281351, 0x00281408, 0x00282002, 0x00283000,
-     0x00283010, 0x00283110, 0x00287FE0, 0x00289132, 0x00289145, 0x20500010, 0x20500020}
+     0x00281056, 0x00281090, 0x00281199, 0x00281221, 0x00281222, 0x00281223, 0x00281351, 0x00281408, 0x00282002,
+     0x00283000, 0x00283010, 0x00283110, 0x00286100, 0x00287FE0, 0x00289132, 0x00289145, 0x20500010, 0x20500020}
 )  # fmt: skip
 
 
@@ -67,7 +69,7 @@ def changes_picture(tag: int) -> bool:
         return True
     if group == 0x0070:
         return not 0x80 <= tag & 0xFFFF < 0x100  # these name the content and who made it
-    return tag & 0xFFFFFF00 == 0x00181600
+    return tag & 0xFFFFFF00 == 0x00181600 or tag == _REAL_WORLD
 
 
 def must_be_signed(tag: int) -> bool:

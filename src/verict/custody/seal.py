@@ -22,6 +22,7 @@ from verict.custody.content import ObjectContent, Progress, read_study
 from verict.custody.keys import Signer
 from verict.custody.manifest import Manifest, build_manifest, from_bytes, read_bytes_of, to_bytes
 from verict.custody.matching import select_objects
+from verict.custody.sign_study import intermediates_path, path_beside
 from verict.custody.trust import Standing, TrustStore, TrustVerdict
 from verict.custody.wording import describe_series, say_series
 from verict.errors import InputError, OutputError, printable
@@ -113,8 +114,7 @@ class SealReport:
 def manifest_paths(study: Path, count: int) -> list[Path]:
     """Where the manifests of a study of so many series lie."""
     names = ["manifest.json", *(f"manifest-{number}.json" for number in range(2, count + 1))]
-    place = study.resolve()
-    return [place.with_name(f"{place.name}.{name}") for name in names[:count]]
+    return [path_beside(study, name) for name in names[:count]]
 
 
 def find_manifests(study: Path) -> list[Path]:
@@ -123,6 +123,15 @@ def find_manifests(study: Path) -> list[Path]:
     while (path := manifest_paths(study, len(found) + 1)[-1]).is_file():
         found.append(path)
     return found
+
+
+def list_custody_files(study: Path, manifests: Sequence[Path] | None = None) -> list[Path]:
+    """What proves a study, so that no output may take its place: manifests, their signatures, the intermediates.
+
+    Those that lie beside it, and the manifests that are named.
+    """
+    found = [*find_manifests(study), *(manifests or [])]
+    return [*found, *(signature_path(path) for path in found), intermediates_path(study)]
 
 
 def seal_study(
@@ -230,7 +239,7 @@ def _open_seal(path: Path, trust: TrustStore) -> tuple[SealVerdict, Manifest | N
     beside = signature_path(path)
     check: CmsCheck | None = None
     if beside.is_file():
-        check = check_detached(data, read_bytes_of(beside, MAX_SIGNATURE_BYTES))
+        check = check_detached(data, _read_signature(beside))
         empty = replace(empty, signed=True, signed_at=check.signing_time)
         if check.certificate is not None:
             empty = replace(empty, standing=judge(check, trust))
@@ -241,6 +250,15 @@ def _open_seal(path: Path, trust: TrustStore) -> tuple[SealVerdict, Manifest | N
     except InputError as error:
         return replace(empty, problem=error.one_line()), None
     return replace(empty, series_instance_uid=manifest.series_instance_uid), manifest
+
+
+def _read_signature(path: Path) -> bytes:
+    """The bytes of a signature; of one far too large so many that it is refused."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(MAX_SIGNATURE_BYTES + 1)
+    except OSError as error:
+        raise InputError("cannot be read", file=path, found=error.strerror, next_step="check its rights") from error
 
 
 def judge(check: CmsCheck, trust: TrustStore) -> TrustVerdict | None:

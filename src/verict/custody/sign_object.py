@@ -130,9 +130,11 @@ def _refuse_irregular(parsed: ParsedObject) -> None:
     if not sop or not parsed.text(0x00080016):
         raise InputError("the object has no identity to sign", file=parsed.file, tag=name_tag(0x00080018),
                          expected="SOP Class and SOP Instance UID")  # fmt: skip
-    if parsed.media_instance_uid not in ("", sop):
-        raise InputError("file meta information and dataset name different objects", file=parsed.file,
-                         tag=name_tag(0x00020003), next_step="have its writer mend it")  # fmt: skip
+    for tag, named, own in ((0x00020003, parsed.media_instance_uid, sop),
+                            (0x00020002, parsed.media_class_uid, parsed.text(0x00080016))):  # fmt: skip
+        if named not in ("", own):
+            raise InputError("file meta information and dataset name different objects", file=parsed.file,
+                             tag=name_tag(tag), next_step="have its writer mend it")  # fmt: skip
 
 
 def _refuse_open(parsed: ParsedObject, left_out: list[Element], profile: Profile) -> None:

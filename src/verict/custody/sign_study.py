@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.x509 import Certificate
+
 from verict.ct.sources import DiskFile, list_sources, read_bytes
-from verict.custody.keys import Signer, certificates_pem
+from verict.custody.keys import Signer, certificates_pem, load_certificates
 from verict.custody.sign_object import SignOptions, check_options, sign_bytes
 from verict.custody.whole_files import WholeFiles, is_leftover, sync_folder
 from verict.errors import InputError, NotDicomError, OutputError, UsageError
@@ -136,6 +139,9 @@ def _inner_name(study: Path, source: DiskFile) -> Path:
 
 def _open_partial(study: Path, out: Path) -> Path:
     """A hidden folder beside the output folder, which has to be free and outside of the study."""
+    if not out.name:
+        raise OutputError("the output place is the current folder, or has no name", file=out,
+                          next_step="name a new folder")  # fmt: skip
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError("the output place is not an empty folder", file=out, next_step="name a new one")
     inside = study.resolve()
@@ -149,19 +155,46 @@ def _open_partial(study: Path, out: Path) -> Path:
 
 def intermediates_path(study: Path) -> Path:
     """Where the certificates between a signer's and the root lie: beside the study, as an object holds one only."""
-    place = study.resolve()
-    return place.with_name(f"{place.name}.intermediates.pem")
+    return path_beside(study, "intermediates.pem")
 
 
-def write_intermediates(study: Path, signer: Signer) -> Path | None:
+def path_beside(study: Path, ending: str) -> Path:
+    """A file beside a study that bears its name; links are followed, a circle of them as far as it goes."""
+    place = Path(os.path.realpath(study))
+    return place.parent / f"{place.name}.{ending}"
+
+
+def load_intermediates(study: Path) -> list[Certificate]:
+    """The certificates that lie beside a study already: earlier signatures need them.
+
+    Raises
+    ------
+    InputError
+        If the file is there and holds none.
+    """
+    path = intermediates_path(study)
+    return load_certificates(path) if path.is_file() else []
+
+
+def write_intermediates(study: Path, signer: Signer, kept: Sequence[Certificate] = ()) -> Path | None:
     """Write the certificates between a signer's and the root beside the study; None where there are none.
+
+    Parameters
+    ----------
+    study
+        What was signed.
+    signer
+        Who signed it.
+    kept
+        Those of earlier signers, from `load_intermediates`.
 
     Raises
     ------
     OutputError
         If the file cannot be written.
     """
-    chain = [certificate for certificate in signer.chain if certificate.issuer != certificate.subject]
+    own = [certificate for certificate in signer.chain if certificate.issuer != certificate.subject]
+    chain = list(dict.fromkeys([*kept, *own]))
     if not chain:
         return None
     path = intermediates_path(study)

@@ -106,10 +106,10 @@ class TrustStore:
         if verdict.standing is not Standing.TRUSTED or certificate is None or signed_at is None:
             return verdict
         first, last = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-        if not first - CLOCKS_DIFFER <= signed_at <= last + CLOCKS_DIFFER:
+        if max(first - signed_at, signed_at - last) > CLOCKS_DIFFER:  # no sum: a certificate may be valid to 9999
             reason = "the signing time lies outside of the certificate's own time"
             return TrustVerdict(Standing.EXPIRED, reason, verdict.signer)
-        if signed_at > self.at + CLOCKS_DIFFER:
+        if signed_at - self.at > CLOCKS_DIFFER:
             return TrustVerdict(Standing.UNTRUSTED, "the signing time lies in the future", verdict.signer)
         return verdict
 
@@ -151,6 +151,9 @@ class TrustStore:
         chain = self._build_chain(certificate)
         if isinstance(chain, str):
             return say(Standing.UNTRUSTED, chain)
+        for issuer in chain[1:]:
+            if not _may_be_for_signing(issuer.extensions):
+                return say(Standing.UNTRUSTED, f"{name_of(issuer)} may not issue certificates for signing documents")
         return self._check_revocation(chain) or say(Standing.TRUSTED, f"issued under {name_of(chain[-1])}")
 
     def _is_altered(self, certificate: x509.Certificate) -> bool:
@@ -191,6 +194,13 @@ class TrustStore:
         leaf, name = chain[0], printable(name_of(chain[0]))
         if not self.crls:
             return None
+        if len(chain) == 1 and leaf.issuer != leaf.subject:  # trusted by itself; its authority may revoke it
+            known = (c for c in (*self.roots, *self.intermediates) if c.subject == leaf.issuer)
+            issuers = [issuer for issuer in known if _signed_by(leaf, issuer)]
+            if not issuers:
+                reason = "its issuer is not known here, so no revocation list speaks of it"
+                return TrustVerdict(Standing.UNTRUSTED, reason, name), leaf
+            chain = [leaf, issuers[0]]
         for number, certificate in enumerate(chain):
             issuer = chain[min(number + 1, len(chain) - 1)]
             lists = [crl for crl in self.crls if crl.issuer == issuer.subject and _crl_holds(crl, issuer)]
@@ -242,9 +252,13 @@ def _may_sign(extensions: x509.Extensions) -> bool:
         value = extension.value
         if isinstance(value, x509.KeyUsage) and not (value.digital_signature or value.content_commitment):
             return False
-        if isinstance(value, x509.ExtendedKeyUsage) and not _SIGNING_USES & set(value):
-            return False
-    return True
+    return _may_be_for_signing(extensions)
+
+
+def _may_be_for_signing(extensions: x509.Extensions) -> bool:
+    """Whether no extended key usage stands against it; an authority's limits what it issues, as OpenSSL takes it."""
+    uses = [extension.value for extension in extensions if isinstance(extension.value, x509.ExtendedKeyUsage)]
+    return all(_SIGNING_USES & set(use) for use in uses)
 
 
 def _require_issuing(

@@ -18,6 +18,7 @@ from pydicom.datadict import dictionary_VR, keyword_for_tag
 
 from verict.ct.container import MAX_SEQUENCE_DEPTH, PIXEL_DATA, PixelElement
 from verict.ct.part10 import UNDEFINED_LENGTH, Part10, read_head, tag_text
+from verict.custody.profiles import changes_picture
 from verict.errors import InputError
 
 ORIGINAL_ATTRIBUTES, MODIFIED_ATTRIBUTES = "04000561", "04000550"  # PS3.3 C.12.1.1.9
@@ -98,8 +99,11 @@ def _known_vr(tag: int) -> str:
 def _is_of_another_kind(tag: int, vr: str) -> bool:
     """Whether an explicit VR is none that the public dictionary allows, in a way that hides a value from readers."""
     known = _known_vr(tag)
-    if not known or not vr or (vr == "UN" and tag >> 16 not in _KNOWN_TO_ALL):
+    is_strict = tag >> 16 in _KNOWN_TO_ALL or changes_picture(tag)
+    if not known or not vr or (vr == "UN" and not is_strict):
         return False
+    if is_strict and vr in ("DS", "IS"):  # 0.5 read as a whole number is 0
+        return vr not in known
     return _KIND_OF.get(vr) not in {_KIND_OF.get(one) for one in known.split(" or ")}
 
 
@@ -144,7 +148,10 @@ class _Reader:
         if stop is None and vr in (b"OB", b"OW"):
             return self._read_fragments(start, path)
         if stop is None or self._is_sequence(tag, vr, start):
-            return self._read_sequence(start, stop, implicit or vr == b"UN", path, depth)
+            end = self._read_sequence(start, stop, implicit or vr == b"UN", path, depth)
+            if vr == b"UN" and _is_of_another_kind(tag, "UN"):
+                self.found[path] = hashlib.sha256(b"VR UN" + self.found[path]).digest()
+            return end
         if self._may_be_sequence(tag, vr, start, length):
             kept, self.found = self.found, {}
             try:

@@ -28,7 +28,7 @@ from verict.custody.signature import (
 from verict.custody.trust import Standing, TrustStore
 from verict.errors import printable, say_count
 
-SOP_INSTANCE_UID, SERIES_INSTANCE_UID = 0x00080018, 0x0020000E
+SOP_CLASS_UID, SOP_INSTANCE_UID, SERIES_INSTANCE_UID = 0x00080016, 0x00080018, 0x0020000E
 MAX_SIGNATURES = 64  # an object; each costs a pass over it
 
 
@@ -320,6 +320,8 @@ def _find_contradictions(parsed: ParsedObject) -> list[str]:
     found = list(parsed.irregular)
     if parsed.media_instance_uid not in ("", parsed.text(SOP_INSTANCE_UID)):
         found.append("file meta information names another object than the dataset")
+    if parsed.media_class_uid not in ("", parsed.text(SOP_CLASS_UID)):  # readers pass over what says it is a DICOMDIR
+        found.append("file meta information names another SOP class than the dataset")
     return found
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from datetime import UTC
 from pathlib import Path, PurePosixPath
 
 from verict.ct.sources import Source, ZipMember, list_sources, open_zip, read_bytes
 from verict.custody.changes import Outcome
 from verict.custody.seal import SealReport
+from verict.custody.signature import parse_date_time
 from verict.custody.trust import TrustStore
 from verict.custody.verify_object import WORST_FIRST, ObjectState, ObjectVerdict, verify_bytes
 from verict.custody.whole_files import is_leftover
@@ -64,11 +66,12 @@ def verify_study(
     objects: list[ObjectVerdict] = []
     passed_over: list[str] = []
     failures: list[VerictError] = list(listing.failures)
-    sources = [source for source in listing.sources if not is_leftover(PurePosixPath(source.name).name)]
-    passed_over += [source.name for source in listing.sources if is_leftover(PurePosixPath(source.name).name)]
-    for number, done in enumerate(_verify_all(study, sources, trust, allow_weak_mac), start=1):
-        if isinstance(done, NotDicomError):
-            passed_over.append(done.file or "")
+    sources = listing.sources
+    verdicts = _verify_all(study, sources, trust, allow_weak_mac)
+    for number, (source, done) in enumerate(zip(sources, verdicts, strict=True), start=1):
+        half_written = isinstance(done, InputError) and is_leftover(PurePosixPath(source.name).name)
+        if half_written or isinstance(done, NotDicomError):
+            passed_over.append(source.name)
         elif isinstance(done, InputError):
             failures.append(done)
         else:
@@ -134,11 +137,13 @@ def describe_series(verdicts: Sequence[ObjectVerdict]) -> str:
             words += "; a signature may have been stripped from some"
         return words
     signers = dict.fromkeys(s.signer for v in verdicts for s in v.signatures)
-    times = sorted(s.signed_at for v in verdicts for s in v.signatures)
+    times = sorted((s.signed_at for v in verdicts for s in v.signatures), key=parse_date_time)
     first, last = _say_time(times[0]), _say_time(times[-1])
     span = first if first == last else f"{first} to {last}"
     return f"{whole}, unchanged since signed by {', '.join(signers)} on {span} ({SIGNERS_WORD})"
 
 
 def _say_time(text: str) -> str:
-    return f"{text[:4]}-{text[4:6]}-{text[6:8]} {text[8:10]}:{text[10:12]}"
+    """A signing time in UTC; without "UTC" where the signer named no offset."""
+    when = parse_date_time(text).astimezone(UTC)
+    return f"{when:%Y-%m-%d %H:%M}{' UTC' if text[-5] in '+-' else ''}"

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import secrets
-import shutil
+import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -32,7 +32,7 @@ class WholeFiles:
 
     def __init__(self, *, hidden: bool = False) -> None:
         self._hidden = hidden
-        self._written: list[tuple[Path, Path]] = []
+        self._written: list[tuple[Path, Path, int | None]] = []
         self._folders: set[Path] = set()
 
     def __enter__(self) -> Self:
@@ -48,12 +48,13 @@ class WholeFiles:
             If this file, or one put in before it, cannot be written.
         """
         part = path if self._hidden else path.with_name(f".verict-{secrets.token_hex(6)}.part")
-        self._written.append((part, path))
+        mode = None if like is None else stat.S_IMODE(like.stat().st_mode)
+        self._written.append((part, path, mode))
         with part.open("xb", buffering=0) as stream:
             for piece in pieces:
                 _write_all(stream.fileno(), piece)
-        if like is not None:
-            shutil.copymode(like, part)
+        if mode is not None:
+            part.chmod(mode | stat.S_IRUSR | stat.S_IWUSR)  # or it could not be opened to be synced
         self._folders.add(path.parent)
         if len(self._written) >= BATCH and not self._hidden:
             self._settle()
@@ -68,15 +69,17 @@ class WholeFiles:
                 for folder in self._folders:
                     sync_folder(folder)
         finally:
-            for part, _ in self._written:
+            for part, _, _ in self._written:
                 with contextlib.suppress(OSError):
                     part.unlink(missing_ok=True)
 
     def _settle(self) -> None:
         with ThreadPoolExecutor(SYNCERS) as pool:
-            list(pool.map(_sync_file, [part for part, _ in self._written]))
+            list(pool.map(_sync_file, [part for part, _, _ in self._written]))
         while self._written:
-            part, path = self._written[-1]
+            part, path, mode = self._written[-1]
+            if mode is not None and mode != mode | stat.S_IRUSR | stat.S_IWUSR:
+                part.chmod(mode)
             if part != path:
                 part.replace(path)
             self._written.pop()

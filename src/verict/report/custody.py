@@ -13,10 +13,10 @@ from verict.custody.conclusion import FileCustody, SeriesCustody, StudyCustody
 from verict.custody.verify_object import ObjectState
 from verict.custody.wording import say_numbers, say_series
 from verict.detect.result import ScanResult, SeriesResult, Verdict
-from verict.errors import say_count
+from verict.errors import VerictError, say_count
 from verict.report.anonymise import LEFT_OUT, name_series
 
-SUSPICIOUS_EXIT = 10
+SUSPICIOUS_EXIT, FAILED_EXIT = 10, 1
 CHANGED_TITLE = "Changed since it was signed, or its signature is not what it claims"
 NOT_ASKED = "not examined, as neither --trust nor --manifest was given: only forensics speaks"
 UNSIGNED = "unsigned: only forensics speaks"
@@ -49,10 +49,20 @@ class CustodyView:
 
 
 def exit_code_of(result: ScanResult, custody: StudyCustody | None) -> int:
-    """The exit code of a scan: an invalid signature counts as suspicious, and nothing else of custody counts."""
+    """The exit code of a scan: an invalid signature counts as suspicious, custody that cannot be examined as failed.
+
+    Nothing else of custody counts.
+    """
     if custody is not None and custody.state is ObjectState.INVALID:
         return SUSPICIOUS_EXIT
+    if could_not_be_examined(custody) and result.exit_code != SUSPICIOUS_EXIT:
+        return FAILED_EXIT
     return result.exit_code
+
+
+def could_not_be_examined(custody: StudyCustody | None) -> bool:
+    """Whether custody was asked for and nothing can be said of the whole study, such as by a damaged file beside it."""
+    return custody is not None and not custody.series and bool(custody.failures)
 
 
 def is_invalid(custody: StudyCustody | None) -> bool:
@@ -132,7 +142,8 @@ def anonymise_custody(custody: StudyCustody | None, result: ScanResult) -> Study
     if custody is None:
         return None
     names = {series.series_instance_uid: name_series(series) for series in result.series}
-    return StudyCustody(tuple(_anonymise(series, names) for series in custody.series))
+    failures = tuple(VerictError("an input of custody cannot be read") for _ in custody.failures)
+    return StudyCustody(tuple(_anonymise(series, names) for series in custody.series), failures)
 
 
 def _anonymise(series: SeriesCustody, names: dict[str, str]) -> SeriesCustody:
