@@ -83,6 +83,16 @@ def _dct_matrices() -> tuple[np.ndarray, np.ndarray]:
 _DCT, _MEAN = _dct_matrices()
 
 
+def dct_of_blocks(blocks: np.ndarray) -> np.ndarray:
+    """(m, 64) orthonormal 2D DCT-II of (m, 64) float32 blocks of `BLOCK_PX` pixels a side."""
+    return blocks @ _DCT
+
+
+def mean_over_groups() -> np.ndarray:
+    """(64, `GROUPS`) float32: the mean over the waves of each ring and sector, ring by ring."""
+    return _MEAN
+
+
 def _cut_blocks(hu: np.ndarray, lung_mask: np.ndarray) -> _Blocks:
     image = np.clip(hu, AIR_HU, CEILING_HU)
     view = np.lib.stride_tricks.sliding_window_view(image, (BLOCK_PX, BLOCK_PX))[::BLOCK_STRIDE_PX, ::BLOCK_STRIDE_PX]
@@ -90,7 +100,7 @@ def _cut_blocks(hu: np.ndarray, lung_mask: np.ndarray) -> _Blocks:
     centres = np.s_[BLOCK_PX // 2 :: BLOCK_STRIDE_PX, BLOCK_PX // 2 :: BLOCK_STRIDE_PX]
     rows, columns = np.nonzero(lung_mask[centres][: shape[0], : shape[1]])
     blocks = view[rows, columns].reshape(len(rows), -1).astype(np.float32)
-    power = np.log(np.square(blocks @ _DCT) @ _MEAN + POWER_FLOOR)
+    power = np.log(np.square(dct_of_blocks(blocks)) @ _MEAN + POWER_FLOOR)
     highest = ndimage.maximum_filter(median_3x3(image), BLOCK_PX)[centres][rows, columns]
     return _Blocks(shape, rows, columns, power, highest >= BRIGHT_HU)
 

@@ -52,7 +52,7 @@ class SpectrumDetector:
         return Evidence(
             self.name,
             score_map=ScoreMap(values, STRIDE_PX, ORIGIN_PX),
-            notes=_undefined_slices(values, lungs),
+            notes=note_undefined_slices(self.name, values, lungs),
             card=model.card,
             mark_threshold=model.calibration["mark_threshold"],
             words=WORDS,
@@ -87,10 +87,12 @@ def smooth_map(values: np.ndarray) -> np.ndarray:
     return np.where(defined, total / np.maximum(weight, 1e-6), np.nan).astype(np.float32)
 
 
-def _undefined_slices(values: np.ndarray, lungs: LungRegion | None) -> tuple[Note, ...]:
+def note_undefined_slices(detector: str, values: np.ndarray, lungs: LungRegion | None) -> tuple[Note, ...]:
+    """What a detector says of slices with lung that its (z, rows, columns) map leaves undefined."""
     if lungs is None:
-        return (Note("no_lungs", "spectrum: no lung region, nothing scored"),)
+        return (Note("no_lungs", f"{detector}: no lung region, nothing scored"),)
     missed = int((lungs.found & ~np.isfinite(values).any(axis=(1, 2))).sum())
     if not missed:
         return ()
-    return (Note("too_little_lung", f"spectrum: too little lung to compare its noise in {say_count(missed, 'slice')}"),)
+    found = say_count(missed, "slice")
+    return (Note("too_little_lung", f"{detector}: too little lung to compare its noise in {found}"),)

@@ -40,13 +40,15 @@ class SliceFeatures:
     """The windows of one slice.
 
     ``rows`` and ``columns`` (n,) index a grid of ``shape``; ``values`` is (n, FEATURE_COUNT) float32. n is 0
-    where the slice holds too little lung.
+    where the slice holds too little lung. ``median`` is the median window's log power, (IMAGES, BANDS) float32, by
+    which scanners differ; None where there are no windows.
     """
 
     shape: tuple[int, int]
     rows: np.ndarray
     columns: np.ndarray
     values: np.ndarray
+    median: np.ndarray | None = None
 
     def to_map(self, scores: np.ndarray) -> np.ndarray:
         """(rows, columns) float32 map of one score a window, NaN elsewhere."""
@@ -86,7 +88,7 @@ def slice_features(hu: np.ndarray, lung_mask: np.ndarray, spacing_mm: tuple[floa
     if len(rows) < MIN_CELLS:
         nothing = np.empty(0, np.intp)
         return SliceFeatures(shape, nothing, nothing, np.empty((0, FEATURE_COUNT), np.float32))
-    box = _lung_box(lung_mask)
+    box = lung_box(lung_mask)
     top, left = rows * STRIDE_PX - box[0].start, columns * STRIDE_PX - box[1].start
     to_block = (WINDOW_PX - BLOCK_PX) // 2
     blocks = measure_block_power(hu[box], lung_mask[box], top + to_block, left + to_block)
@@ -108,10 +110,10 @@ def slice_features(hu: np.ndarray, lung_mask: np.ndarray, spacing_mm: tuple[floa
         (here - around).std(axis=-1),
     )
     values = np.concatenate([p.reshape(len(rows), -1) for p in parts], axis=1)
-    return SliceFeatures(shape, rows, columns, values.astype(np.float32))
+    return SliceFeatures(shape, rows, columns, values.astype(np.float32), median)
 
 
-def _lung_box(lung_mask: np.ndarray) -> tuple[slice, slice]:
+def lung_box(lung_mask: np.ndarray) -> tuple[slice, slice]:
     """The part of a slice that can matter to its windows, on the window grid."""
     reach = max(WIDEST_PX, WINDOW_PX // 2) + STRIDE_PX
     box = []

@@ -1,0 +1,1 @@
+"""Fits the localiser: forgeries made on the fly, three designs of network, and what they are worth."""
