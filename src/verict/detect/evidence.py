@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -74,7 +75,8 @@ class Evidence:
 
     ``card`` is the model card of a learned detector (None for rules); ``mark_threshold`` the score
     at and above which a map cell is a mark (None without a map); ``words`` turns a mark into a
-    sentence for the report.
+    sentence for the report. ``parts`` is, of a detector that weighs others together, what each of them adds to the
+    score: by slice z and name a map like ``score_map``'s, not averaged along z; slices without a mark are left out.
     """
 
     detector: str
@@ -84,6 +86,7 @@ class Evidence:
     card: dict | None = field(default=None, repr=False)
     mark_threshold: float | None = None
     words: str = ""
+    parts: Mapping[int, Mapping[str, np.ndarray]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Forged patches by a small network over noise measurements: each place against its surroundings, slice against slice.
 
-Unlike `verict.detect.spectrum`, which weighs windows one by one, the network looks at the map as a whole: a forged square
-stands out as a square. Where there are neighbouring slices it also sees what differs from them, and what it finds is
-averaged along z.
+Unlike `verict.detect.spectrum`, which weighs windows one by one, the network looks at the map as a whole: a forged
+square stands out as a square. Where there are neighbouring slices it also sees what differs from them, and what it
+finds is averaged along z.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 from scipy import ndimage
@@ -74,7 +75,7 @@ class LocaliserDetector:
 
 
 def channels_of(volume: CTVolume, lung_mask: np.ndarray, z: int) -> SliceFeatures:
-    """The channels of slice z, with those of its neighbours that belong to the same run; none where there is no lung."""
+    """The channels of slice z beside its neighbours in the same run; none where there is no lung."""
     shape = grid_shape(*volume.hu.shape[1:])
     if not lung_mask[z].any() or min(shape) == 0:
         nothing = np.empty(0, np.intp)
@@ -150,7 +151,7 @@ def map_volume(
             if coarse[-1] != run.stop - 1:
                 coarse.append(run.stop - 1)
             fill(coarse)
-            gaps = [(a, b) for a, b in zip(coarse, coarse[1:], strict=False) if b - a > 1]
+            gaps = [(a, b) for a, b in pairwise(coarse) if b - a > 1]
             near = [gap for gap in gaps if _highest(values[list(gap)]) >= fine_from]
             fill(z for a, b in near for z in range(a + 1, b))
             for a, b in gaps:
@@ -172,8 +173,10 @@ def average_runs(values: np.ndarray, volume: CTVolume) -> np.ndarray:
             continue
         sigma = DEPTH_SIGMA_MM / max(_step_mm(volume, run), 1e-3)
         defined = np.isfinite(values[run])
-        total = ndimage.gaussian_filter1d(np.where(defined, values[run], 0), sigma, axis=0, mode="constant", truncate=2.5)
-        weight = ndimage.gaussian_filter1d(defined.astype(np.float32), sigma, axis=0, mode="constant", truncate=2.5)
+        total, weight = (
+            ndimage.gaussian_filter1d(part.astype(np.float32), sigma, axis=0, mode="constant", truncate=2.5)
+            for part in (np.where(defined, values[run], 0), defined)
+        )
         out[run] = np.where(defined, total / np.maximum(weight, 1e-6), np.nan)
     return out
 

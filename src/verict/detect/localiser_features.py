@@ -1,10 +1,11 @@
 """What the localiser is shown of a slice: the spectrum detector's features, and three kinds more.
 
-Beside `verict.detect.spectrum_features`: *spread*, how unlike each other the blocks of a place are; *peaks*, how far the
-power of a block is concentrated in few waves, which Gaussian noise never does; and *depth*, the power of what differs from
-the neighbouring slices, whose noise a scanner correlates and a forger seldom does. A slice without neighbours has no depth,
-and says so. Beside them stands the *level* of
-the slice's own noise by radius, the same for all its places: what is unusual depends on the kernel. Training and scanning both call `slice_channels`: there is no second version.
+Beside `verict.detect.spectrum_features`: *spread*, how unlike each other the blocks of a place are; *peaks*, how far
+the power of a block is concentrated in few waves, which Gaussian noise never does; and *depth*, the power of what
+differs from the neighbouring slices, whose noise a scanner correlates and a forger seldom does. A slice without
+neighbours has no depth, and says so. Beside them stands the *level* of the slice's own noise by radius, the same for
+all its places: what is unusual depends on the kernel. Training and scanning both call `slice_channels`: there is no
+second version.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def slice_channels(
         ``values`` (n, `CHANNEL_COUNT`); n is 0 where the slice holds too little lung.
     """
     plain = slice_features(hu, lung_mask, spacing_mm)
-    if not len(plain.rows):
+    if plain.median is None:
         return SliceFeatures(plain.shape, plain.rows, plain.columns, np.empty((0, CHANNEL_COUNT), np.float32))
     box = lung_box(lung_mask)
     to_block = (WINDOW_PX - BLOCK_PX) // 2

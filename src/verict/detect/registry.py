@@ -10,6 +10,8 @@ from verict.errors import UsageError, did_you_mean
 _CLASSES = {
     "header": "verict.detect.header:HeaderDetector",
     "spectrum": "verict.detect.spectrum:SpectrumDetector",
+    "localiser": "verict.detect.localiser:LocaliserDetector",
+    "fusion": "verict.detect.fusion:FusionDetector",
 }
 
 DEFAULT = ("header", "spectrum")

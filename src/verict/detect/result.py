@@ -31,7 +31,8 @@ class Region:
     indices it was marked on, ``score`` higher = more suspicious in the detector's unit,
     ``peak_slice`` the z index to look at first, ``decisive`` whether it alone makes the series
     suspicious by the documented rule, ``likelihood_ratio`` what its score weighs, None with the reason in
-    ``ratio_reason``.
+    ``ratio_reason``. ``parts`` are the detectors that were weighed together, each with what it adds to the score at
+    its highest cell, the largest first; empty for a detector by itself.
     """
 
     detector: str
@@ -47,6 +48,7 @@ class Region:
     evidence: str
     likelihood_ratio: LikelihoodRatio | None = None
     ratio_reason: str = NOT_ON_CARD
+    parts: tuple[tuple[str, float], ...] = ()
 
     @property
     def rank(self) -> tuple[bool, float]:

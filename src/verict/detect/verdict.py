@@ -211,6 +211,7 @@ def _describe(
     _, step_y, step_x = volume.spacing_mm
     extent = (place.depth_mm(volume), (box[3] - box[2] + 1) * step_y, (box[5] - box[4] + 1) * step_x)
     slices = tuple(int(i) for i in np.unique(z))
+    parts = _weigh_parts(evidence, place)
     count = f"{len(slices)} slices" if len(slices) > 1 else "one slice"
     size = f"{max(extent[1:]):.0f} mm across"
     return Region(
@@ -224,5 +225,23 @@ def _describe(
         peak_slice=place.peak_slice,
         score=place.score,
         decisive=decisive,
-        evidence=f"{evidence.words} ({size}, on {count})",
+        evidence=f"{evidence.words} ({size}, on {count}){_say_parts(parts)}",
+        parts=parts,
     )
+
+
+def _weigh_parts(evidence: Evidence, place: _Place) -> tuple[tuple[str, float], ...]:
+    """What each detector adds to the score of a region, at its highest cell of the slice where it is highest."""
+    z = place.peak_slice
+    if z not in evidence.parts:
+        return ()
+    corner = place.cells.min(axis=0)
+    in_box = place.scores[z - corner[0]]
+    row, column = np.unravel_index(int(np.argmax(in_box)), in_box.shape)
+    at = int(row + corner[1]), int(column + corner[2])
+    told = [(name, float(values[at])) for name, values in evidence.parts[z].items()]
+    return tuple(sorted((one for one in told if np.isfinite(one[1])), key=lambda one: -one[1]))
+
+
+def _say_parts(parts: tuple[tuple[str, float], ...]) -> str:
+    return "; log odds " + ", ".join(f"{value:+.1f} from {name}" for name, value in parts) if parts else ""

@@ -20,6 +20,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,7 @@ from verict.datasets.scans import Scan, identify_patient, identify_slice
 from verict.datasets.splits import Scanner
 from verict.detect import registry
 from verict.detect.evidence import Detector, Evidence, ScoreMap
+from verict.detect.fusion import FusionModel
 from verict.detect.model import WEIGHTS, Model, load_folds, load_model
 from verict.errors import UsageError
 from verict.evaluation.case import Case, Seen, Subject
@@ -53,9 +55,9 @@ class Entrant:
     """
 
     name: str
-    make: Callable[[Model | None], Detector]
-    shipped: Model | None = None
-    folds: tuple[Model, ...] = ()
+    make: Callable[[Any], Detector]
+    shipped: Model | FusionModel | None = None
+    folds: tuple[Model | FusionModel, ...] = ()
 
 
 def enter(name: str, weights: Path = WEIGHTS) -> Entrant:
@@ -73,10 +75,12 @@ def enter(name: str, weights: Path = WEIGHTS) -> Entrant:
     cls: Callable[..., Detector] = type(registry.create(name))
     if "model" not in inspect.signature(cls).parameters:
         return Entrant(name, lambda _: cls())
+    if hasattr(cls, "load_models"):  # a detector of several models
+        return Entrant(name, lambda model: cls(model=model), *cls.load_models(weights))
     return Entrant(name, lambda model: cls(model=model), load_model(name, weights), load_folds(name, weights))
 
 
-def choose_model(entrant: Entrant, scan: Scan) -> tuple[Model | None, Seen]:
+def choose_model(entrant: Entrant, scan: Scan) -> tuple[Model | FusionModel | None, Seen]:
     """The model that may judge a scan, and what it may have learnt from it.
 
     A card that does not list what its model saw is taken to have seen everything.
@@ -178,7 +182,7 @@ def score_scan(scan: Scan, subject: Subject, entrant: Entrant, *, workers: int |
     return Case(subject, score_map, _calibration_of(evidence, model), seen)
 
 
-def _calibration_of(evidence: Evidence, model: Model | None) -> dict[str, float]:
+def _calibration_of(evidence: Evidence, model: Model | FusionModel | None) -> dict[str, float]:
     """The model's thresholds, the card's, or the mark threshold alone, with which nothing is decisive."""
     if model is not None:
         return dict(model.calibration)

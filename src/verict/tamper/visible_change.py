@@ -1,8 +1,8 @@
 """Which pixels of a forged slice show that they were changed: what a localiser is to mark, and is judged by.
 
-A footprint holds every voxel a forger wrote, also where nothing came out different: the rim of a bell window, the frame of
-a cuboid that was resampled smoothly. A place counts as changed where the change, root mean square over its surroundings,
-is a good part of the slice's own noise.
+A footprint holds every voxel a forger wrote, also where nothing came out different: the rim of a bell window, the frame
+of a cuboid that was resampled smoothly. A place counts as changed where the change, root mean square over its
+surroundings, is a good part of the slice's own noise.
 """
 
 from __future__ import annotations

@@ -99,11 +99,11 @@ def card_rows(own: Evaluation, shipped: Evaluation) -> list[Row]:
     ]
 
 
-def measure_cases(cases: Sequence[Case], shipped: dict[str, float]) -> list[Row]:
-    """Every figure of the card that real scans give."""
+def measure_cases(cases: Sequence[Case], shipped: dict[str, float], detector: str = "spectrum") -> list[Row]:
+    """Every figure of a detector's card that real scans give."""
     at_shipped = [Case(c.subject, c.score_map, shipped, c.seen) for c in cases]
-    rows = card_rows(measure(cases, "spectrum"), measure(at_shipped, "spectrum"))
-    return [*rows, *_decisive_rows(at_shipped), *_authentic_rows(cases)]
+    rows = card_rows(measure(cases, detector), measure(at_shipped, detector))
+    return [*rows, *_decisive_rows(at_shipped), *_authentic_rows(cases, detector)]
 
 
 def _leaf_at(tree: Tree, path: tuple[str, ...]) -> Measured | None:
@@ -154,9 +154,9 @@ def assess_map(whole: AuthenticMap, thresholds: dict[str, float]) -> Assessment:
     return assess(whole.volume, (evidence,), ("",) * whole.volume.slice_count)
 
 
-def _authentic_rows(cases: Sequence[Case]) -> list[Row]:
+def _authentic_rows(cases: Sequence[Case], detector: str) -> list[Row]:
     """Verdicts of series and of single slices, and false marks by folder."""
-    own = [judge_case(case, "spectrum") for case in cases if case.subject.source is Source.AUTHENTIC]
+    own = [judge_case(case, detector) for case in cases if case.subject.source is Source.AUTHENTIC]
     rows = []
     for deep, name, what in ((True, "series", "series"), (False, "lone_slices", "series of single slices")):
         judged = [j for j in own if j.is_deep is deep]

@@ -32,7 +32,7 @@ CLEAN, REMOVED, INJECTED, UNTOLD = 0, 1, 2, -1
 """What was done to a cell; UNTOLD where it is neither clearly changed nor clearly not."""
 QUARTERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
 LABELS = {ForgeryKind.REMOVE: REMOVED, ForgeryKind.INJECT: INJECTED}
-WHOLE_SLICE = ("jpeg2000", "resampled")  # touch-ups that change every pixel: what the paint changed is told without them
+WHOLE_SLICE = ("jpeg2000", "resampled")  # touch-ups of every pixel: what the paint changed is told without them
 NEEDS_DONOR = ("splice", "splice-poisson")
 TRIES = 6  # places a method may refuse before another is drawn
 SLICES_A_FORGERY = 4
@@ -59,7 +59,9 @@ class Tags:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One crop: ``rows``, ``columns`` (n,) of its cells with lung, their ``values`` (n, channels) float32, ``labels`` (n, 4)
+    """One crop.
+
+    ``rows``, ``columns`` (n,) of its cells with lung, their ``values`` (n, channels) float32, ``labels`` (n, 4)
     int8 of their quarters (upper left, upper right, lower left, lower right), ``pixels`` (`CROP_PX`, `CROP_PX`) int16
     from cell (0, 0) on, ``noise_hu`` of the slice.
     """
@@ -165,7 +167,7 @@ class Maker:
             offset_mm = rng.uniform(0, 20) if kind is ForgeryKind.REMOVE and law is not NoiseKind.NONE else 0.0
             after, _ = repaint_slice(before, spacing, place, kind=kind, rng=rng, offset_mm=offset_mm,
                                      config=draw_config(rng, law, before.shape))
-            what, akin = "repaint", ("ctgan", str(law))
+            what, akin = "repaint", {"ctgan", str(law)}
         else:
             other = self.stock.scans[rng.integers(len(self.stock.scans))]
             patients.append(other.patient)
@@ -173,8 +175,8 @@ class Maker:
             tissue = _cut_lung(other, int(rng.choice(found))) if len(found) else hu
             blend = blend_slice(before, place, spacing[0], rng, tissue)
             after, kind = blend.hu, ForgeryKind.INJECT if blend.is_bright else ForgeryKind.REMOVE
-            what, akin = "blend", tuple(sorted(blend.resembles))
-        tags = Tags(what, tuple(patients), _scanner(scan), scan.folder, akin, str(kind))
+            what, akin = "blend", set(blend.resembles)
+        tags = Tags(what, tuple(patients), _scanner(scan), scan.folder, tuple(sorted(akin)), str(kind))
         cells = slice_channels(after, (), mask, spacing)
         told = _tell(cells, before, after, mask, LABELS[kind])
         near = _distance_mm(cells, scan, scan.avoid_mm.get(z, NOWHERE)) < CLEAN_MM
@@ -182,7 +184,7 @@ class Maker:
         return _crop(cells, told, after, mask, _near(place, rng), tags)
 
     def _leave_alone(self, rng: np.random.Generator) -> list[Example]:
-        """Untouched: half of the draws from real volumes, with their neighbours or without, the others from any scan."""
+        """Untouched: half of the draws from real volumes, the others from any scan; with neighbours or without."""
         real = [self.stock.scans[i] for i in self.stock.volumes if self.stock.scans[i].folder != PHANTOM]
         anywhere = rng.random() < 0.5 or not real
         scan = (self.stock.scans if anywhere else real)[rng.integers(len(self.stock.scans if anywhere else real))]
@@ -221,7 +223,7 @@ def neighbours_of(scan: Scan, z: int) -> list[int]:
 
 
 def vary_scanner(stack: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(n, y, x) int16 slices as another kernel and dose might have shown them: all alike, each with noise of its own."""
+    """(n, y, x) int16 slices as by another kernel and dose: all alike, each with noise of its own."""
     gain, blur = rng.uniform(-0.8, 1.2), rng.uniform(0.5, 1.2)
     grain, level = rng.uniform(0.4, 1.1, 2), rng.uniform(0, 25)
     out = np.empty_like(stack)

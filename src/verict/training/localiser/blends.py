@@ -1,10 +1,10 @@
 """Forgeries of single slices in general: any paint, any noise, any footprint, any blend, drawn at random.
 
-No forger in particular is imitated. What they have in common is that a part of a slice is replaced by what did not come out
-of the scanner at this place: smoothed, resampled, taken from elsewhere, with a structure put on top, with noise added by
-some law, or with nothing of these but a second pass through an interpolation. A network that learns to see such parts on
-slices of many scanners has less to unlearn when a new forger comes. Each draw says which methods and touch-ups of the lab it
-resembles, so that a measurement that leaves one of them out can leave it out here, too.
+No forger in particular is imitated. What they have in common is that a part of a slice is replaced by what did not come
+out of the scanner at this place: smoothed, resampled, taken from elsewhere, with a structure put on top, with noise
+added by some law, or with nothing of these but a second pass through an interpolation. A network that learns to see
+such parts on slices of many scanners has less to unlearn when a new forger comes. Each draw says which methods and
+touch-ups of the lab it resembles, so that a measurement that leaves one of them out can leave it out here, too.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def blend_slice(
     other
         (h, w) HU of another slice, of at least 72 mm a side, to take tissue from.
     """
-    half = int(round(rng.uniform(9, 24) / pixel_mm))
+    half = round(rng.uniform(9, 24) / pixel_mm)
     y, x = (int(np.clip(c, half, n - half - 1)) for c, n in zip(centre_yx, hu.shape, strict=True))
     box = np.s_[y - half : y + half + 1, x - half : x + half + 1]
     here = hu[box].astype(np.float32)
@@ -146,7 +146,7 @@ def _elsewhere(hu, here, at, half, other, rng) -> np.ndarray:
 
 def _other(hu, here, at, half, other, rng) -> np.ndarray:
     """Tissue of another slice, resampled by the ratio of their pixels or by any other."""
-    side = int(round((2 * half + 1) * rng.uniform(0.7, 1.0)))
+    side = round((2 * half + 1) * rng.uniform(0.7, 1.0))
     side = min(side, *(n - 1 for n in other.shape))
     y, x = (int(rng.integers(n - side)) for n in other.shape)
     found = other[y : y + side, x : x + side].astype(np.float32)
@@ -204,7 +204,7 @@ def _make_noise(
         return _scaled(ndimage.zoom(small, grain, order=int(rng.choice([1, 3])))[: shape[0], : shape[1]], level)
     if law == "law":
         ky, kx = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None]
-        k = np.hypot(ky, kx) / 0.5
+        k = np.maximum(np.hypot(ky, kx) / 0.5, 1 / max(shape))
         gain = k ** rng.uniform(-0.5, 1.0) * np.exp(-((k / rng.uniform(0.5, 1.2)) ** rng.uniform(2, 6)))
         return _scaled(np.fft.irfft2(np.fft.rfft2(rng.standard_normal(shape)) * gain, shape), level)
     if law == "copied":

@@ -1,4 +1,4 @@
-"""Campaigns of the lab as networks are judged on them: slices around each labelled one, and what is true of its pixels."""
+"""Campaigns of the lab as networks are judged on them: slices around each labelled one, and what changed there."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ REACH_MM = 10.0  # slices so far from a labelled one count in its average along 
 
 @dataclass(frozen=True, eq=False)
 class Painted:
-    """A painted row: slice index ``z``, and which pixels of that slice visibly changed (``changed``, within ``top``,
-    ``left`` on).
-    """
+    """A painted row: where it is, and which pixels of its slice visibly changed, from (``top``, ``left``) on."""
 
     z: int
     y: int
@@ -107,7 +105,7 @@ def _measure(scan: Scan, records: Sequence[tuple[dict, Path]], seed: int, worker
 
 
 def _find_painted(scan: Scan, record: dict, file: Path) -> Painted | None:
-    forgery = record["forgery"] if "forgery" in record else record
+    forgery = record["forgery"]
     z, y, x = (int(v) for v in forgery["centre_voxel_zyx"])
     with np.load(file) as case:
         before, after, box = case["before"], case["after"], case["box"]

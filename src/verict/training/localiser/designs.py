@@ -1,10 +1,10 @@
-"""Three designs of a localiser, on one footing: what each sees of a crop, and one score for each
-quarter of a cell, so that patches of few cells have an outline.
+"""Three designs of a localiser, on one footing: what each sees of a crop, and a score for each quarter of a cell.
 
-*map*: the channels of `verict.detect.localiser_features`, cell by cell, then convolutions over the map: a place is compared
-with its surroundings, and a forged square is seen as a square. *window*: the same channels, each cell by itself.
-*pixel*: nothing measured beforehand: fixed high-pass filters, divided by the slice's noise and cut off, then convolutions
-that learn their own statistics.
+*map*: the channels of `verict.detect.localiser_features`, cell by cell, then convolutions over the map: a place is
+compared with its surroundings, and a forged square is seen as a square. *window*: the same channels, each cell by
+itself.
+*pixel*: nothing measured beforehand: fixed high-pass filters, divided by the slice's noise and cut off, then
+convolutions that learn their own statistics.
 """
 
 from __future__ import annotations
@@ -28,8 +28,11 @@ TRUNCATED = 4.0  # times the slice's noise
 
 
 class Batch(NamedTuple):
-    """Crops of one size: ``where`` (cells, 3) int64 crop, row and column; ``values`` (cells, channels) float32; ``labels``
-    (cells, 4) int64 of each one's quarters; ``mask`` (n, 1, rows, columns) float32; ``pixels`` (n, 1, y, x) float32 HU; ``noise_hu`` (n,).
+    """Crops of one size.
+
+    ``where`` (cells, 3) int64 crop, row and column; ``values`` (cells, channels) float32; ``labels``
+    (cells, 4) int64 of each one's quarters; ``mask`` (n, 1, rows, columns) float32; ``pixels`` (n, 1, y, x) float32 HU;
+    ``noise_hu`` (n,).
     """
 
     where: Tensor
@@ -42,8 +45,10 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class NetworkRecipe:
-    """Sizes of a network: ``design`` map, window or pixel; ``hidden`` and ``width`` channels; ``dilations`` of the
-    convolutions over the map; whether ``depth`` and ``level`` channels are used.
+    """Sizes of a network.
+
+    ``design`` is map, window or pixel; ``hidden`` and ``width`` are channels, ``dilations`` those of the convolutions
+    over the map; ``depth`` and ``level`` say whether these channels are used.
     """
 
     design: str = "map"
@@ -56,6 +61,10 @@ class NetworkRecipe:
 
 class CellEncoder(nn.Module):
     """(cells, channels) standardised, cut off, and mapped to (cells, width)."""
+
+    mean: Tensor
+    scale: Tensor
+    used: Tensor
 
     def __init__(self, recipe: NetworkRecipe) -> None:
         super().__init__()
@@ -71,12 +80,13 @@ class CellEncoder(nn.Module):
         self.second = nn.Linear(recipe.hidden, recipe.width)
 
     def forward(self, values: Tensor) -> Tensor:
+        """Standardise, cut off, encode."""
         scaled = ((values - self.mean) / self.scale).clamp(-CLIP, CLIP) * self.used
         return functional.relu(self.second(functional.relu(self.first(scaled))))
 
 
 class MapTrunk(nn.Module):
-    """(n, width, rows, columns) compared with its surroundings, then convolved; logits (n, 4 * `CLASSES`, rows, columns)."""
+    """Cells (n, width, rows, columns) compared with their surroundings and convolved; 4 * `CLASSES` logits each."""
 
     def __init__(self, width: int, dilations: Sequence[int]) -> None:
         super().__init__()
@@ -86,6 +96,7 @@ class MapTrunk(nn.Module):
         self.logits = nn.Conv2d(width, QUARTERS * CLASSES, 1)
 
     def forward(self, cells: Tensor, mask: Tensor) -> Tensor:
+        """(n, 4 * `CLASSES`, rows, columns) logits; ``mask`` (n, 1, rows, columns) is 1 where there is a cell."""
         pad = AROUND_CELLS // 2
         total = functional.avg_pool2d(cells, AROUND_CELLS, 1, pad)
         count = functional.avg_pool2d(mask, AROUND_CELLS, 1, pad)
@@ -98,7 +109,7 @@ class MapTrunk(nn.Module):
 
 
 class MapNetwork(nn.Module):
-    """Designs *map* and *window*: cells encoded one by one, then a trunk; *window* has a trunk that looks at no other."""
+    """Designs *map* and *window*: cells encoded one by one, and for *map* a trunk that compares them."""
 
     def __init__(self, recipe: NetworkRecipe) -> None:
         super().__init__()
@@ -127,6 +138,8 @@ class MapNetwork(nn.Module):
 
 class PixelNetwork(nn.Module):
     """Design *pixel*: fixed high-pass filters, then strided convolutions down to one cell each `STRIDE_PX`."""
+
+    filters: Tensor
 
     def __init__(self, recipe: NetworkRecipe) -> None:
         super().__init__()
@@ -170,7 +183,7 @@ def to_score(logits: Tensor) -> Tensor:
     return score.permute(0, 2, 1, 3).reshape(2 * rows, 2 * columns)
 
 
-def make_network(recipe: NetworkRecipe) -> nn.Module:
+def make_network(recipe: NetworkRecipe) -> MapNetwork | PixelNetwork:
     """A network of a design, its weights drawn from torch's generator."""
     return PixelNetwork(recipe) if recipe.design == "pixel" else MapNetwork(recipe)
 

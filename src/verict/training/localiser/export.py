@@ -20,7 +20,7 @@ CHECKED_SHAPES = ((20, 30), (45, 38), (7, 5))  # cells: other than the one that 
 
 
 def write_onnx(network: MapNetwork, file: Path) -> float:
-    """Write: inputs ``values`` (rows, columns, channels) and ``mask`` (rows, columns), output ``score`` (rows, columns).
+    """Write: inputs ``values`` (rows, columns, channels), ``mask`` (rows, columns); output ``score``, four a cell.
 
     Returns
     -------

@@ -17,7 +17,7 @@ from verict.detect.localiser_features import DEPTH
 from verict.detect.spectrum_features import STRIDE_PX
 from verict.errors import ModelError, UsageError
 from verict.training.localiser.bank import CROP_CELLS, UNTOLD, Tags
-from verict.training.localiser.designs import Batch, MapNetwork, NetworkRecipe, make_network
+from verict.training.localiser.designs import Batch, MapNetwork, NetworkRecipe, PixelNetwork, make_network
 from verict.training.localiser.shards import Bank, Shard
 
 GROUPS = {"lab": 0.42, "repaint": 0.12, "blend": 0.16, "untouched": 0.30}
@@ -133,7 +133,8 @@ def to_batch(picked: Iterable[tuple[Shard, int]], rng: np.random.Generator, reci
         labels.append(quarters.reshape(-1, 4))
         noise.append(shard.noise_hu[i])
         if needs_pixels:
-            crop = shard.pixels[i][top * STRIDE_PX : (top + size) * STRIDE_PX, left * STRIDE_PX : (left + size) * STRIDE_PX]
+            part = tuple(slice(at * STRIDE_PX, (at + size) * STRIDE_PX) for at in (top, left))
+            crop = shard.pixels[i][part]
             crop = crop[::-1] if flips[0] else crop
             pixels.append((crop[:, ::-1] if flips[1] else crop).astype(np.float32))
     at = torch.from_numpy(np.concatenate(where))
@@ -160,7 +161,7 @@ def _place_crop(
 
 def fit(
     bank: Bank, keep: Callable[[Tags], bool], file: Path, recipe: FitRecipe, seed: int, progress: Progress
-) -> tuple[torch.nn.Module, dict[str, float]]:
+) -> tuple[MapNetwork | PixelNetwork, dict[str, float]]:
     """Fit on the examples that may be seen, going on from the checkpoint where the file is there.
 
     What a step draws depends on the seed, the step's number and the bank alone; one thread computes it.
@@ -218,7 +219,9 @@ def fit(
     return network.eval(), facts
 
 
-def _fit_batch(network: torch.nn.Module, optimiser: torch.optim.Optimizer, batch: Batch, recipe: FitRecipe) -> float:
+def _fit_batch(
+    network: MapNetwork | PixelNetwork, optimiser: torch.optim.Optimizer, batch: Batch, recipe: FitRecipe
+) -> float:
     logits = network.logits(batch)
     weight = logits.new_tensor([1.0, recipe.paint_weight, recipe.paint_weight])
     loss = functional.cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), weight, ignore_index=UNTOLD)

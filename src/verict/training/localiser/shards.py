@@ -24,8 +24,8 @@ _MAKER: Maker | None = None  # of a process that makes shards; inherited, so tha
 class Shard:
     """Examples read back: ``values`` stays on disk until it is asked for.
 
-    ``first`` (n + 1,) is where each example's cells begin; ``rows``, ``columns`` (cells,), ``labels`` (cells, 4); ``values`` (cells,
-    channels) float16; ``pixels`` (n, `CROP_PX`, `CROP_PX`) int16; ``noise_hu`` (n,).
+    ``first`` (n + 1,) is where each example's cells begin; ``rows``, ``columns`` (cells,), ``labels`` (cells, 4);
+    ``values`` (cells, channels) float16; ``pixels`` (n, `CROP_PX`, `CROP_PX`) int16; ``noise_hu`` (n,).
     """
 
     tags: tuple[Tags, ...]
@@ -144,4 +144,4 @@ def read_shard(file: Path) -> Shard:
         for one in json.loads(str(small.pop("tags")))
     )
     values, pixels = (np.load(file.with_suffix(f".{name}.npy"), mmap_mode="r") for name in ("values", "pixels"))
-    return Shard(tags, small["first"], small["rows"], small["columns"], small["labels"], small["noise_hu"], values, pixels)
+    return Shard(tags, **small, values=values, pixels=pixels)

@@ -1,10 +1,10 @@
 """Fits the localiser, measures it on patients and scanners it never saw, and writes its card.
 
 Folds are dealt by patient, for the real fakes by uuid. A fold's network sees no patient of its fold, no tissue of them
-spliced into others, and no authentic scan of a scanner model that one of them may share. The thresholds that judge a fold
-are fitted on the untouched scans of all other folds, each scored by the network of its own fold. That network did see the
-judged fold's untouched scans; its thresholds did not. The shipped network is fitted on everything, its thresholds on all
-out-of-fold maps; it was not itself measured.
+spliced into others, and no authentic scan of a scanner model that one of them may share. The thresholds that judge a
+fold are fitted on the untouched scans of all other folds, each scored by the network of its own fold. That network did
+see the judged fold's untouched scans; its thresholds did not. The shipped network is fitted on everything, its
+thresholds on all out-of-fold maps; it was not itself measured.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ import numpy as np
 import torch
 
 from verict import __version__
-from verict.datasets.scans import Progress, Scan, Source
+from verict.datasets.scans import Progress, Scan, Source, identify_patient
 from verict.datasets.splits import Scanner, grouped_folds
 from verict.detect import localiser_features as lf
 from verict.detect.evidence import ScoreMap
 from verict.detect.localiser import MAP_ORIGIN_PX, MAP_STRIDE_PX
-from verict.detect.model import CARD_SCHEMA
+from verict.detect.model import CARD_SCHEMA, load_model
 from verict.errors import DatasetError, UsageError
 from verict.evaluation import ledger as real_fakes
 from verict.evaluation.case import Case, PlaceKind, Seen
@@ -44,11 +44,12 @@ from verict.training.localiser.export import write_onnx
 from verict.training.localiser.fit import FitRecipe, fit
 from verict.training.localiser.scoring import KeptScans
 from verict.training.localiser.shards import Bank
-from verict.training.localiser.sources import gather_stock, read_sources
+from verict.training.localiser.sources import Stock, gather_stock, read_sources
 from verict.training.phantoms import FOLDER as PHANTOM
 
 NAME = "localiser"
 _BANK: Bank | None = None  # of a process that fits a fold; inherited
+_KEEP: dict[int, Callable[[Tags], bool]] = {}
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class LocaliserRecipe:
 
     seed: int = 7
     chests: int = 24
-    shards: int = 150
+    shards: int = 80
     folds: int = 5
     real_fakes: bool = True
     leave_out: tuple[str, ...] = ()
@@ -172,7 +173,7 @@ def train_localiser(
     if networks:
         kept = KeptScans(real, work / "whole", workers, progress)
         maps = score_out_of_fold(kept, networks, fold_of, progress)
-        card |= judge(real, maps, fold_of, recipe)
+        card |= judge(real, maps, fold_of, recipe.folds, recipe.seed, recipe.goals)
         card["training"]["seen"] = list_seen(scans, fold_of)
         card["folds"] = [
             {"file": fold_file(k), "sha256": sha256_of(out / fold_file(k)), "calibration": own}
@@ -194,20 +195,31 @@ def fold_file(fold: int) -> str:
 
 
 def deal_folds(scans: Sequence[Scan], folds: int, seed: int) -> dict[str, int]:
-    """Fold of each patient: those of whole series, of real fakes, of single slices and simulated ones spread alike."""
+    """Fold of each patient: that of the spectrum detector where its card lists one, so that both can be weighed.
+
+    Others are dealt so that whole series, real fakes, single slices and simulated chests are spread alike.
+    """
     patients = sorted({s.patient for s in scans})
     if folds < 2:
         return dict.fromkeys(patients, 0)
-    kind = {}
+    spectrum = load_model("spectrum").card
+    listed = spectrum["training"]["seen"]["patients"] if len(spectrum["folds"]) == folds else {}
+    fold_of = {p: listed[identify_patient(p)] for p in patients if identify_patient(p) in listed}
+    others = [p for p in patients if p not in fold_of]
+    kind: dict[str, str] = {}
     for scan in scans:
         own = "ctgan" if scan.source is Source.LABELLED else "chest" if scan.folder == PHANTOM else "single"
         deep = own == "single" and scan.volume.slice_count > 20
         kind[scan.patient] = "series" if deep or kind.get(scan.patient) == "series" else own
-    dealt = grouped_folds(patients, folds, seed, classes=[kind[p] for p in patients])
-    return {patients[i]: k for k, members in enumerate(dealt) for i in members}
+    if len(others) < folds:
+        return fold_of | {p: number % folds for number, p in enumerate(others)}
+    dealt = grouped_folds(others, folds, seed, classes=[kind[p] for p in others])
+    return fold_of | {others[i]: k for k, members in enumerate(dealt) for i in members}
 
 
-def may_learn(scans: Sequence[Scan], fold_of: dict[str, int], fold: int, recipe: LocaliserRecipe) -> Callable[[Tags], bool]:
+def may_learn(
+    scans: Sequence[Scan], fold_of: dict[str, int], fold: int, recipe: LocaliserRecipe
+) -> Callable[[Tags], bool]:
     """Which examples a fold's network may learn from; those of all patients where no fold is left out (-1)."""
     held = {p for p, k in fold_of.items() if k == fold}
     held_scanners = {s.scanner for s in scans if s.patient in held and s.source is Source.AUTHENTIC}
@@ -241,27 +253,20 @@ def fit_folds(
     for index in range(-1, bank.count):  # the others find every shard on the disk
         bank.read(index)
     global _BANK, _KEEP
-    _BANK, _KEEP = Bank(Maker(_nothing(), recipe.seed), bank.folder, bank.count, 0), keep
+    _BANK, _KEEP = Bank(Maker(Stock((), (), ()), recipe.seed), bank.folder, bank.count, 0), keep
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
         futures = {k: pool.submit(_fit_fold, k, work / f"network-{k}.pt", recipe_of, recipe.seed) for k in jobs[1:]}
         for number, (k, future) in enumerate(futures.items()):
             progress("fitting the folds", number, len(futures))
             done[k] = future.result()
-    networks = []
+    networks: list[MapNetwork] = []
     for k in (*jobs[1:], -1):
-        network = make_network(recipe.fit.network)
-        network.load_state_dict(done[k][0])
-        networks.append(network.eval())
+        fitted = make_network(recipe.fit.network)
+        assert isinstance(fitted, MapNetwork)  # train_localiser refuses the others
+        fitted.load_state_dict(done[k][0])
+        networks.append(fitted.eval())
     return networks, [done[k][1] for k in (*jobs[1:], -1)]
 
-
-_KEEP: dict[int, Callable[[Tags], bool]] = {}
-
-
-def _nothing() -> Any:
-    from verict.training.localiser.sources import Stock
-
-    return Stock((), (), ())
 
 
 def _fit_fold(fold: int, file: Path, recipe: FitRecipe, seed: int) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
@@ -282,32 +287,31 @@ def score_out_of_fold(
 
 
 def judge(
-    scans: Sequence[Scan], maps: Sequence[np.ndarray], fold_of: dict[str, int], recipe: LocaliserRecipe
+    scans: Sequence[Scan], maps: Sequence[np.ndarray], fold_of: dict[str, int], folds: int, seed: int, goals: Goals,
+    *, detector: str = NAME, forged_series: Sequence[tuple[float, str]] = (),
 ) -> dict[str, Any]:
     """``calibration``, ``fold_calibration``, ``figures`` and ``evidence`` of a card, from out-of-fold maps."""
     authentic = [
         (fold_of[s.patient], AuthenticMap(s.folder, s.patient, s.volume, m))
         for s, m in zip(scans, maps, strict=True) if s.source is Source.AUTHENTIC and np.isfinite(m).any()
     ]
-    shipped = fit_thresholds([m for _, m in authentic], recipe.goals)
-    own = [
-        fit_thresholds([m for k, m in authentic if k != fold], recipe.goals) for fold in range(recipe.folds)
-    ]
+    shipped = fit_thresholds([m for _, m in authentic], goals)
+    own = [fit_thresholds([m for k, m in authentic if k != fold], goals) for fold in range(folds)]
     cases = [
-        Case(make_subject(scan, recipe.seed), ScoreMap(values, MAP_STRIDE_PX, MAP_ORIGIN_PX), own[fold_of[scan.patient]],
-             Seen.OUT_OF_FOLD)
+        Case(make_subject(scan, seed), ScoreMap(values, MAP_STRIDE_PX, MAP_ORIGIN_PX),
+             own[fold_of[scan.patient]], Seen.OUT_OF_FOLD)
         for scan, values in zip(scans, maps, strict=True)
     ]
     return {
         "calibration": shipped,
         "fold_calibration": own,
-        "figures": measure_cases(cases, shipped),
-        "evidence": weigh(cases),
+        "figures": measure_cases(cases, shipped, detector),
+        "evidence": weigh(cases, forged_series),
     }
 
 
-def weigh(cases: Sequence[Case]) -> dict[str, Any]:
-    """The card's ``evidence``: the highest score of untouched slices and series against the real fakes' places."""
+def weigh(cases: Sequence[Case], forged_series: Sequence[tuple[float, str]]) -> dict[str, Any]:
+    """The card's ``evidence``: untouched slices against the real fakes' places, series against forged ones."""
     slices, series = [], []
     for case in cases:
         if case.subject.source is Source.AUTHENTIC:
@@ -317,7 +321,7 @@ def weigh(cases: Sequence[Case]) -> dict[str, Any]:
             series += own[1]
     table = tabulate_places(cases).of(PlaceKind.FB, PlaceKind.FM)
     return fit_evidence(slices, list(zip(table.score.tolist(), table.patient.tolist(), strict=True)),
-                        untouched_series=series)
+                        untouched_series=series, forged_series=forged_series)
 
 
 def _describe(
