@@ -55,6 +55,18 @@ class Model:
         return self.session.run(None, {"features": features})[0][:, 0]
 
 
+def load_card(name: str, folder: Path = WEIGHTS) -> dict[str, Any]:
+    """The card ``NAME.json`` of a folder.
+
+    Raises
+    ------
+    ModelError
+        If it is missing or of another schema.
+    """
+    require_file(folder / f"{name}.json")
+    return read_card(folder / f"{name}.json", CARD_SCHEMA, _REQUIRED)
+
+
 @cache
 def load_model(name: str, folder: Path = WEIGHTS) -> Model:
     """Load ``NAME.onnx`` and ``NAME.json`` from a folder.
@@ -66,7 +78,7 @@ def load_model(name: str, folder: Path = WEIGHTS) -> Model:
     """
     weights = folder / f"{name}.onnx"
     require_file(weights)
-    card = read_card(folder / f"{name}.json", CARD_SCHEMA, _REQUIRED)
+    card = load_card(name, folder)
     return Model(card, open_session(weights, card["sha256"]))
 
 

@@ -1,15 +1,16 @@
 """A model card's figures as a Markdown table, for the documents.
 
 ``python -m verict.report.card_table docs/spectrum.md`` renews the part of that file between the two marks from
-the shipped card; everything else in it is written by hand.
+the shipped card of the detector it is named after; everything else in it is written by hand.
 """
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
-from verict.detect.model import load_model
+from verict.detect.model import load_card
 from verict.documents import renew_files, replace_part
 
 START, END = "<!-- figures: start -->", "<!-- figures: end -->"
@@ -38,4 +39,6 @@ def renew_figures(text: str, card: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    renew_files(sys.argv[1:], lambda text: renew_figures(text, load_model("spectrum").card))
+    for document in sys.argv[1:]:
+        card_of_document = load_card(Path(document).stem)
+        renew_files([document], lambda text, card=card_of_document: renew_figures(text, card))

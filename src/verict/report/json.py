@@ -113,6 +113,7 @@ def _describe_region(region: Region) -> dict:
         "evidence": region.evidence,
         "likelihood_ratio": _describe_ratio(region.likelihood_ratio),
         "likelihood_ratio_reason": region.ratio_reason,
+        "parts": [{"detector": name, "log_odds": value} for name, value in region.parts],
     }
 
 

@@ -11,7 +11,6 @@ from verict.tamper import families, touch_ups
 from verict.training.localiser.bank import CLEAN, CROP_CELLS, CROP_PX, INJECTED, REMOVED, UNTOLD, Maker
 from verict.training.localiser.shards import Bank, read_shard, write_shard
 
-pytestmark = pytest.mark.extra
 NUMBERS = range(24)
 
 

@@ -17,7 +17,6 @@ from verict.training.localiser.export import LARGEST_DIFFERENCE, write_onnx
 from verict.training.localiser.fit import FitRecipe, Pool, fit
 from verict.training.localiser.shards import Bank
 
-pytestmark = pytest.mark.extra
 SMALL = FitRecipe(steps=6, batch=4, crop_cells=12, save_every=3, network=NetworkRecipe(hidden=8, width=8))
 
 

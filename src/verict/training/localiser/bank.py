@@ -126,6 +126,8 @@ class Maker:
         return of_patient[rng.integers(len(of_patient))]
 
     def _forge_volume(self, rng: np.random.Generator) -> list[Example]:
+        if not self.stock.volumes:
+            return []
         scan = self._draw_volume(rng)
         for _ in range(TRIES):
             kind = ForgeryKind(rng.choice(list(ForgeryKind)))

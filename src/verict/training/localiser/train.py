@@ -106,9 +106,9 @@ def _fill(recipe: Any, given: dict[str, Any], file: Path) -> Any:
         if name not in known:
             raise UsageError("the recipe names what there is not", file=file, found=name, expected=", ".join(known))
         own = known[name]
-        if is_dataclass(own):
+        if is_dataclass(own) and isinstance(value, dict):
             changed[name] = _fill(own, value, file)
-        elif isinstance(own, tuple):
+        elif isinstance(own, tuple) and isinstance(value, list):
             changed[name] = tuple(value)
         elif isinstance(value, type(own)) or (isinstance(own, float) and isinstance(value, int)):
             changed[name] = type(own)(value)
