@@ -181,8 +181,10 @@ def measure(
     for name, one in ours.items():
         one |= {"detectors": choose_scans()[name], "over_reading": round(one["wall_s"] / read["wall_s"], 1)}
         for network, other in theirs.items():
-            fastest = min(other["by_batch_size"].values(), key=lambda times: times["wall_s"])
-            one[f"{network}_over_scan"] = {c: round(fastest[f"{c}_s"] / one[f"{c}_s"], 1) for c in ("wall", "cpu")}
+            one[f"{network}_over_scan"] = {
+                clock: round(min(t[f"{clock}_s"] for t in other["by_batch_size"].values()) / one[f"{clock}_s"], 1)
+                for clock in ("wall", "cpu")
+            }
     return {"reading": read, "scans": ours, "networks": theirs}
 
 
@@ -203,7 +205,8 @@ def tabulate(figures: dict) -> str:
         f"{said[0].upper()}{said[1:]}{'' if len(first['scans']) > 1 else ' (there are no others)'}. Back-in-Time's "
         f"network has {sizes['back-in-time']:,} parameters, R231 {sizes['lungs']:,} in use. Measured on "
         f"{figures['day']}: {machine['cpu']}, {machine['cores']} cores, load {figures['load_before']} before it began, "
-        f"torch {figures['torch']}, repeats: {figures['repeats']}.",
+        f"torch {figures['torch']}; repeats: {figures['repeats']}, in each {figures['crops_timed']} crops and "
+        f"{figures['slices_timed']} slices timed.",
     ])  # fmt: skip
 
 
@@ -279,6 +282,8 @@ def main() -> None:
         "day": f"{datetime.now(UTC):%Y-%m-%d}",
         "load_before": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "repeats": options.repeats,
+        "crops_timed": options.crops_timed,
+        "slices_timed": options.slices_timed,
         "by_threads": {},
     }
     with tempfile.TemporaryDirectory() as place:

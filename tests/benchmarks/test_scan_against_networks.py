@@ -91,7 +91,8 @@ def test_the_table_counts_the_fastest_batch_size(against, monkeypatch, tmp_path)
     found = against.measure(tmp_path, tmp_path, samples, repeats=2, threads=1)
     table = against.tabulate({
         "machine": {"cpu": "a processor", "cores": 2}, "torch": "2", "day": "2026-01-01", "load_before": 0.1,
-        "repeats": 2, "crops": 20_000, "slices": 275, "by_threads": {"1": found, "2": found},
+        "repeats": 2, "crops_timed": 64, "slices_timed": 20, "crops": 20_000, "slices": 275,
+        "by_threads": {"1": found, "2": found},
     })  # fmt: skip
     rows = [line for line in table.splitlines() if line.startswith("|")]
     assert rows[0] == "|  | 1 thread | 2 threads |"
