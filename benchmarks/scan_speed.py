@@ -23,10 +23,10 @@ SCAN = ["-c", "from verict.cli.main import app; app()", "scan"]
 JUDGED = (0, 10, 11)  # every exit code of scan that says the series was read and judged
 
 
-def scan(folder: Path, scratch: Path) -> tuple[Measured, str]:
+def scan(folder: Path, scratch: Path, *options: str) -> tuple[Measured, str]:
     """Scan a folder in its own process; its verdict is read from the JSON so that a failed run cannot pass."""
     result = scratch / "result.json"
-    measured = run_python([*SCAN, str(folder), "--json", str(result)], accepted=JUDGED)
+    measured = run_python([*SCAN, str(folder), "--json", str(result), *options], accepted=JUDGED)
     series = json.loads(result.read_text("utf-8"))["series"]
     if len(series) != 1:
         raise RuntimeError(f"{folder.name}: {len(series)} series judged, expected 1")
