@@ -51,8 +51,8 @@ class FitRecipe:
         Steps between checkpoints.
     """
 
-    steps: int = 3000
-    batch: int = 24
+    steps: int = 4000
+    batch: int = 16
     crop_cells: int = 24
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
