@@ -27,7 +27,7 @@ from verict.report.evaluation_table import render_evaluation
 from verict.report.output import check_output_file, write_text
 
 ERRORS_SHOWN = 20
-DEFAULT_DETECTOR = "spectrum"
+DEFAULT_DETECTOR = "fusion"
 STDOUT = "-"
 
 

@@ -14,7 +14,7 @@ _CLASSES = {
     "fusion": "verict.detect.fusion:FusionDetector",
 }
 
-DEFAULT = ("header", "spectrum")
+DEFAULT = ("header", "fusion")
 
 
 def names() -> tuple[str, ...]:
