@@ -10,7 +10,7 @@ from scipy import ndimage
 from verict.detect.evidence import ScoreMap
 
 NEAR_MM = 10.0  # of the label lies the highest cell of its patch, as in `verict.evaluation.places`
-DOWN_BY = 5.0  # log odds below that cell the patch ends; chosen on a campaign that no figure is told of
+DOWN_BY = 6.0  # log odds below that cell the patch ends; chosen on a campaign that no figure is told of
 LEAST = -2.0  # and never below this
 
 
