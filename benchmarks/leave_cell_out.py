@@ -38,7 +38,7 @@ from verict.training.localiser.bank import Maker, Tags
 from verict.training.localiser.campaigns import KeptCase, Painted, keep_campaign
 from verict.training.localiser.designs import MapNetwork, make_network
 from verict.training.localiser.fit import FitRecipe, fit
-from verict.training.localiser.shards import Bank
+from verict.training.localiser.shards import Bank, is_complete
 from verict.training.localiser.sources import Stock, gather_stock, read_sources
 from verict.training.localiser.train import LocaliserRecipe
 from verict.training.phantoms import FOLDER as PHANTOM
@@ -280,7 +280,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("campaign", type=Path, help="folder that verict tamper campaign made")
     parser.add_argument("--data", type=Path, required=True, help="folder with authentic/ and ctgan/")
     parser.add_argument("--work", type=Path, required=True, help="scratch folder")
-    parser.add_argument("--steps", type=int, default=1200, help="batches a network is fitted on (default 1200)")
+    parser.add_argument("--steps", type=int, default=1400, help="batches a network is fitted on (default 1400)")
     parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--write", type=Path, metavar="DOCUMENT", help=f"put the tables between {START} and {END}")
     options = parser.parse_args(arguments)
@@ -288,10 +288,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     shipped = LocaliserRecipe()
     recipe = replace(shipped, fit=replace(shipped.fit, steps=options.steps, real_share=0.0))
     scans = read_sources(options.data, recipe.chests, recipe.seed, options.work, _report)
-    with Bank(Maker(gather_stock(scans, recipe.seed, _report), recipe.seed),
-              options.work / f"bank-{recipe.seed}-{recipe.chests}", recipe.shards, options.workers) as bank:
-        for index in range(-1, bank.count):
-            bank.read(index)
+    folder = options.work / f"bank-{recipe.seed}-{recipe.chests}"
+    if not is_complete(folder, recipe.shards):
+        maker = Maker(gather_stock(scans, recipe.seed, _report), recipe.seed)
+        with Bank(maker, folder, recipe.shards, options.workers) as bank:
+            for index in range(-1, bank.count):
+                bank.read(index)
     half_of = deal_halves(scans)
     networks = fit_all(scans, half_of, options.work, recipe, options.workers)
     cases = list(keep_campaign(options.campaign, options.work, 1, options.workers, _report))

@@ -36,7 +36,7 @@ from verict.training.localiser.bank import Maker, Tags
 from verict.training.localiser.designs import make_network
 from verict.training.localiser.fit import FitRecipe, fit
 from verict.training.localiser.scoring import KeptScans
-from verict.training.localiser.shards import Bank
+from verict.training.localiser.shards import Bank, is_complete
 from verict.training.localiser.sources import Stock, gather_stock, read_sources
 from verict.training.localiser.train import LocaliserRecipe
 from verict.training.samples import REAL_FAKES
@@ -110,12 +110,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     recipe = LocaliserRecipe()
     recipe = replace(recipe, fit=replace(recipe.fit, real_share=0.0))
     scans = read_sources(options.data, recipe.chests, recipe.seed, options.work, _report)
-    with Bank(Maker(gather_stock(scans, recipe.seed, _report), recipe.seed),
-              options.work / f"bank-{recipe.seed}-{recipe.chests}", recipe.shards, options.workers) as bank:
-        for index in range(-1, bank.count):
-            bank.read(index)
+    folder = options.work / f"bank-{recipe.seed}-{recipe.chests}"
+    if not is_complete(folder, recipe.shards):
+        maker = Maker(gather_stock(scans, recipe.seed, _report), recipe.seed)
+        with Bank(maker, folder, recipe.shards, options.workers) as bank:
+            for index in range(-1, bank.count):
+                bank.read(index)
     global _BANK  # handed to the processes by fork, without a copy
-    _BANK = Bank(Maker(Stock((), (), ()), recipe.seed), bank.folder, bank.count, 0)
+    _BANK = Bank(Maker(Stock((), (), ()), recipe.seed), folder, recipe.shards, 0)
     fakes = [s for s in scans if s.source is Source.LABELLED]
     _KEEP.update({name: may_learn({s.patient for s in fakes}, out) for name, out in WITHOUT.items()})
     with ProcessPoolExecutor(options.workers, mp_context=multiprocessing.get_context("fork")) as pool:

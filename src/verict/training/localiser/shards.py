@@ -97,6 +97,12 @@ class Bank:
         return self.folder / (f"shard-{index:04d}.npz" if index >= 0 else "real-fakes.npz")
 
 
+def is_complete(folder: Path, count: int) -> bool:
+    """Whether so many shards lie in a folder, beside the one of the real fakes."""
+    names = ("real-fakes.npz", *(f"shard-{index:04d}.npz" for index in range(count)))
+    return all((folder / name).is_file() for name in names)
+
+
 def _make(maker: Maker, index: int) -> list[Example]:
     if index < 0:
         return maker.label_real_fakes() if maker.real else []
