@@ -52,7 +52,7 @@ class KeptScans:
             first, rows, columns, slices = (kept[n] for n in ("first", "rows", "columns", "slices"))
         return {
             int(z): SliceFeatures(shape, rows[a:b], columns[a:b], values[a:b])
-            for z, a, b in zip(slices, first, first[1:], strict=True)
+            for z, a, b in zip(slices, first[:-1], first[1:], strict=True)
         }
 
     def score(self, index: int, network: MapNetwork, *, joined: bool = True) -> np.ndarray:
