@@ -16,7 +16,7 @@ def train_fitness(
     data: Annotated[Path, typer.Option(help="Folder with authentic/ and ctgan/.")],
     out: Annotated[Path, typer.Option(help="Where fitness.json goes.")] = Path("fitness-limits"),
 ) -> None:
-    """Fit what the noise of a whole series may be like for its verdict to count; the same scans give the same limits."""
+    """Fit what the noise of a series may be like for its verdict to count; the same scans give the same limits."""
     from verict.evaluation.fitness_fit import fit_limits, judge_left_out, read_references, write_limits
 
     try:

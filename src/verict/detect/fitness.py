@@ -1,4 +1,4 @@
-"""Whether thresholds fitted on other scans mean anything for a series: is its noise like that of any of them?
+"""Whether thresholds fitted on other scans mean anything for a series: whether its noise is like that of any of them.
 
 Processing of a whole series (lossy compression, another matrix, smoothing) changes its noise everywhere, and a detector
 of noise may then find places that nobody painted. The traits of `verict.detect.noise_traits` are held against those of
