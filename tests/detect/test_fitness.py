@@ -39,7 +39,7 @@ def test_what_lies_within_every_limit_is_fit():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"pixel_mm": 1.4}, "1.40 mm, theirs 0.50 to 1.00"),
+        ({"pixel_mm": 1.4}, "1.40 mm, known ones 0.50 to 1.00"),
         ({"pixel_mm": 0.4}, "0.40 mm"),
         ({"gaussian": -0.6}, "smoothed"),
         ({"jpeg_grid": 1.0}, "grid of JPEG:"),

@@ -103,7 +103,7 @@ def find_misfits(traits: NoiseTraits, limits: FitLimits) -> tuple[str, ...]:
         (traits.wavelet_grid > limits.wavelet_grid_most, "it bears the grid of JPEG 2000: compressed with loss"),
         (
             not low <= traits.pixel_mm <= high,
-            f"its pixels measure {traits.pixel_mm:.2f} mm, theirs {low:.2f} to {high:.2f} mm: another matrix?",
+            f"its pixels measure {traits.pixel_mm:.2f} mm, known ones {low:.2f} to {high:.2f} mm: another matrix?",
         ),
         (
             traits.gaussian < limits.gaussian_least,
@@ -111,7 +111,7 @@ def find_misfits(traits: NoiseTraits, limits: FitLimits) -> tuple[str, ...]:
         ),
         (
             limits.distance(traits.power) > limits.distance_most,
-            "its spectrum is far from each of theirs: resampled, smoothed or sharpened?",
+            "its spectrum is far from that of each known scan: resampled, smoothed or sharpened?",
         ),
     )
     return tuple(words for is_beyond, words in misfits if is_beyond)
