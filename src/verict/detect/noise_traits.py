@@ -92,22 +92,37 @@ def measure_traits(volume: CTVolume, lungs: LungRegion) -> NoiseTraits | None:
 
 def _measure_slice(hu: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, float, float, float] | None:
     """Power (7,), gaussian, jpeg_grid and wavelet_grid of one (y, x) slice."""
-    if min(hu.shape) < 2 * WINDOW_PX:
+    if min(hu.shape) < 2 * WINDOW_PX or not mask.any():
         return None
+    box = _lung_box(mask)
+    hu, mask = hu[box], mask[box]
     power = _ring_power(hu, mask)
-    image = np.clip(hu, AIR_HU, CEILING_HU).astype(np.float32)
+    if power is None:
+        return None
+    image = np.clip(hu, AIR_HU, CEILING_HU)
     dark = mask & (ndimage.maximum_filter(median_3x3(image), 5) < BRIGHT_HU)
+    image = image.astype(np.float32)
     gaussian = _gaussianity(image, dark)
     on, beside = (_block_power(image[o:, o:], dark[o:, o:]) for o in (0, BLOCK_PX // 2))
-    if power is None or gaussian is None or on is None or beside is None:
+    if gaussian is None or on is None or beside is None:
         return None
     details, shifted = (_detail_power(image[o:, o:], dark[o:, o:]) for o in (0, 1))
     return power, gaussian, beside - on, shifted - details
 
 
+def _lung_box(mask: np.ndarray) -> tuple[slice, slice]:
+    """The part of a slice that can matter, a window wider than the lungs; it begins on the grid of tiles and blocks."""
+    box = []
+    for axis, length in enumerate(mask.shape):
+        inside = np.flatnonzero(mask.any(axis=1 - axis))
+        start = max(0, int(inside[0]) - WINDOW_PX) // TILE_PX * TILE_PX
+        box.append(slice(start, min(length, int(inside[-1]) + WINDOW_PX)))
+    return box[0], box[1]
+
+
 def _ring_power(hu: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
     """(7,) median over windows that lie in lung, of lung texture alone."""
-    stops = [n - WINDOW_PX + 1 for n in hu.shape]
+    stops = [max(0, n - WINDOW_PX + 1) for n in hu.shape]
     top, left = np.meshgrid(*(np.arange(0, stop, WINDOW_STRIDE_PX) for stop in stops), indexing="ij")
     near, far, middle = INSIDE_PX, WINDOW_PX - INSIDE_PX, WINDOW_PX // 2
     inside = mask[top + middle, left + middle]
