@@ -13,7 +13,7 @@ were fitted on these series too, as they are, not as they are processed.
 Then one place of each series is forged (CT-GAN's networks, noise zoomed, once each kind), and the forged series is
 processed likewise.
 
-Rows lie in ``--rows`` as they are made; a run that was cut short goes on from there.
+With ``--rows`` they are kept as they are made, and a run that was cut short goes on from there.
 """
 
 from __future__ import annotations
@@ -216,6 +216,17 @@ def tabulate_forged(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def summarise(rows: Sequence[Row]) -> dict[str, str]:
+    """What is kept of a run: by processing, each series with its verdict, score above decisive and marks a slice."""
+    kept: dict[str, list[str]] = {}
+    for r in rows:
+        above = "none" if r.above is None else f"{r.above:+.2f}"
+        name = f"{r.forged}, then {r.processing} {r.strength:g}" if r.forged else f"{r.processing} {r.strength:g}"
+        doubt = " unfit" if r.misfits else ""
+        kept.setdefault(name, []).append(f"{r.series} {r.verdict}{doubt} {above} {r.marks:.2f}")
+    return {name: "; ".join(found) for name, found in kept.items()}
+
+
 def say_step(name: str, strength: float) -> str:
     """A processing and its strength in words."""
     if not strength:
@@ -240,19 +251,19 @@ def main() -> None:
     parser.add_argument("--detector", default="spectrum")
     parser.add_argument("--data", type=Path, default=SHARED / "data" / "authentic")
     parser.add_argument("--slices", type=int, default=120, help="contiguous slices of each series, at most")
-    parser.add_argument("--rows", type=Path, help="JSON lines, read and added to")
+    parser.add_argument("--rows", type=Path, help="JSON lines of this detector and length, read and added to")
     parser.add_argument("--write", type=Path, help="document whose part for this detector is renewed")
     options = parser.parse_args()
     entrant = enter(options.detector)
-    rows_file = options.rows or Path(f"benign-{options.detector}-{options.slices}.jsonl")
-    done = read_rows(rows_file)
+    done = read_rows(options.rows) if options.rows else {}
     for scan in read_authentic_scans(options.data, lambda *_: None):
         if scan.folder == LEFT_OUT:
             continue
         for row in judge_series(scan, entrant, options.slices, done):
             done[row.key] = row
-            with rows_file.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(row)) + "\n")
+            if options.rows:
+                with options.rows.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(asdict(row)) + "\n")
             print(row, flush=True)
     rows = list(done.values())
     body = (
@@ -261,7 +272,7 @@ def main() -> None:
         f"![curves]({FIGURE})\n\n{tabulate_forged(rows)}\n\n"
     )
     print(body)
-    keep_result(f"benign_processing_{options.detector}", {"slices": options.slices}, [asdict(r) for r in rows])
+    keep_result(f"benign_processing_{options.detector}", {"slices": options.slices}, summarise(rows))
     if options.write:
         start, end = (f"<!-- {options.detector}: {edge} -->" for edge in ("start", "end"))
         renew_files([str(options.write)], lambda text: replace_part(text, start, end, body))
