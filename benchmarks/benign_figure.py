@@ -12,7 +12,7 @@ import numpy as np
 from verict.detect.result import Verdict
 from verict.evaluation.benign import PROCESSINGS, Processing
 
-WIDTH, HEIGHT, COLUMNS = 280, 190, 3  # of a panel in pixels, and panels side by side
+WIDTH, HEIGHT, COLUMNS = 350, 190, 3  # of a panel in pixels, and panels side by side
 LEFT, RIGHT, TOP, BOTTOM = 44, 40, 30, 40  # room around a panel's axes
 MARKS_COLOUR, ALONE_COLOUR, VERDICT_COLOUR = "#1f77b4", "#d62728", "#2ca02c"
 LEGEND = (

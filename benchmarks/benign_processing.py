@@ -52,6 +52,7 @@ FORGED_THEN = (("clean", 0), ("jpeg2000", 10), ("jpeg", 10), ("smooth", 50))
 TOUCH_UP = "zoomed"
 REACH_MM = 24.0  # in the plane, from where a forgery was made to a region that finds it
 SIGNS = {Verdict.NO_EVIDENCE: "–", Verdict.INDETERMINATE: "?", Verdict.SUSPICIOUS: "**S**"}
+MEASURES = ("mm", "%", "degrees")  # units that are told beside a strength
 FIGURE = "images/benign-processing.svg"
 
 
@@ -231,8 +232,8 @@ def say_step(name: str, strength: float) -> str:
     """A processing and its strength in words."""
     if not strength:
         return "clean"
-    processing = next(p for p in PROCESSINGS if p.name == name)
-    return f"{processing.name}, {strength:g} {processing.unit}".replace(" 1 JPEG-LS, 2 JPEG 2000", "")
+    unit = next(p.unit for p in PROCESSINGS if p.name == name)
+    return f"{name} {strength:g}" + (f" {unit}" if unit in MEASURES else "")
 
 
 def _sign(row: Row) -> str:
