@@ -22,8 +22,16 @@ def test_missing_collections_are_named(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_data_must_be_named() -> None:
-    assert run(app, ["train", "spectrum"]).exit_code == 2
+def test_limits_need_the_collections_too(tmp_path: Path) -> None:
+    result = run(app, ["train", "fitness", "--data", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert "authentic" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("what", ["spectrum", "fitness"])
+def test_data_must_be_named(what: str) -> None:
+    assert run(app, ["train", what]).exit_code == 2
 
 
 def test_version_is_told() -> None:

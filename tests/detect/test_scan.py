@@ -21,12 +21,14 @@ from verict.ct.lungs import LungRegion, find_lungs
 from verict.ct.volume import CTVolume, Note
 from verict.detect import registry, scan, spectrum
 from verict.detect.evidence import Confidence, Evidence, Finding, Needs
+from verict.detect.fitness import Fitness, identify_limits
 from verict.detect.model import Model, load_model
 from verict.detect.result import NotExamined, Verdict
 from verict.detect.scan import ScanOptions, examine
 from verict.detect.verdict import average_along_z
 from verict.errors import InputError, ModelError, UsageError
 from verict.provenance import sha256_of
+from verict.report.json import to_json
 
 SIZE, SPACING = 160, (3.0, 2.0, 2.0)
 Detect = Callable[[CTVolume, "LungRegion | None"], Evidence]
@@ -74,6 +76,12 @@ def stand_in(monkeypatch) -> Callable[..., StandIn]:
         return detector
 
     return put
+
+
+@pytest.fixture(autouse=True)
+def noise_is_known(monkeypatch) -> None:
+    """Bodies built in code have the noise of no scanner: whether thresholds hold for it is left out of most tests."""
+    monkeypatch.setattr(scan, "examine_fitness", lambda volume, lungs: Fitness((), None))
 
 
 @pytest.fixture(scope="module")
@@ -331,6 +339,47 @@ def test_series_are_not_compared_where_headers_are_not_asked_for(tmp_path, monke
     examine(tmp_path, ScanOptions(detectors=("spectrum",)))
 
 
+# --- whether thresholds hold ---
+
+
+@pytest.mark.parametrize(
+    ("detect", "verdict", "words"),
+    [(hot_map, Verdict.INDETERMINATE, "look painted in one place, but"), (calm_map, Verdict.NO_EVIDENCE, "nothing")],
+)
+def test_unusual_noise_is_told_and_keeps_a_marked_series_from_being_suspicious(
+    tmp_path, stand_in, monkeypatch, detect, verdict, words
+):
+    write(tmp_path)
+    stand_in(detect)
+    fit = examine(tmp_path).series[0]
+    seen = []
+    monkeypatch.setattr(
+        scan, "examine_fitness", lambda volume, lungs: seen.append(volume) or Fitness(("it is odd", "and flat"), None)
+    )
+    result = examine(tmp_path)
+    (series,) = result.series
+    assert (series.verdict, result.exit_code) == (verdict, 11 if fit.regions else 0)
+    assert words in series.reason
+    assert "it is odd; and flat" in series.reason
+    assert [n.message for n in series.notes if n.code == "unusual_noise"] == [
+        "thresholds may not hold for the noise here: it is odd",
+        "thresholds may not hold for the noise here: and flat",
+    ]
+    assert [(r.bounds, r.score, r.decisive) for r in series.regions] == [
+        (r.bounds, r.score, r.decisive) for r in fit.regions
+    ]
+    assert all(volume.headers == () for volume in seen)  # what is judged are pixels
+    document = to_json(result)
+    assert document["series"][0]["reason"] == series.reason
+    assert "unusual_noise" in [n["code"] for n in document["series"][0]["notes"]]
+
+
+def test_fitness_is_asked_only_where_pixels_were_judged(tmp_path, monkeypatch):
+    write(tmp_path)
+    monkeypatch.setattr(scan, "examine_fitness", lambda *_: pytest.fail("no pixel detector was run"))
+    examine(tmp_path, ScanOptions(detectors=("header",)))
+
+
 # --- provenance ---
 
 
@@ -339,7 +388,10 @@ def test_provenance_holds_options_and_the_models_that_were_run(tmp_path):
     options = ScanOptions(detectors=("spectrum", "header"), workers=2)
     provenance = examine(tmp_path, options).provenance
     card = load_model("spectrum").card
-    assert provenance["models"] == {"spectrum": {key: card[key] for key in ("id", "version", "sha256")}}
+    assert provenance["models"] == {
+        "spectrum": {key: card[key] for key in ("id", "version", "sha256")},
+        "fitness": identify_limits(),
+    }
     weights = Path(spectrum.__file__).parent / "weights" / "spectrum.onnx"
     assert provenance["models"]["spectrum"]["sha256"] == sha256_of(weights)
     assert provenance["options"] == {

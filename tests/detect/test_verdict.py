@@ -26,6 +26,7 @@ from verict.detect.result import Verdict
 from verict.detect.verdict import (
     DEPTH_MM,
     MIN_RUN_SLICES,
+    NOT_WEIGHED,
     add_findings,
     assess,
     average_along_z,
@@ -485,3 +486,57 @@ def test_a_lone_slice_is_as_deep_as_it_is_thick(thickness_mm):
     values[1, 4, 4] = MARK
     (region,) = find_regions(volume, make_evidence(values), volume.sop_instance_uids)
     assert region.extent_mm[0] == thickness_mm
+
+
+# --- noise like that of no scan the thresholds were fitted on ---
+
+
+@pytest.mark.parametrize(
+    ("score", "before", "after"),
+    [
+        (RUN_DECISIVE + 1, Verdict.SUSPICIOUS, Verdict.INDETERMINATE),
+        (RUN_MARK, Verdict.NO_EVIDENCE, Verdict.INDETERMINATE),
+        (0.0, Verdict.NO_EVIDENCE, Verdict.NO_EVIDENCE),
+        (NAN, Verdict.INDETERMINATE, Verdict.INDETERMINATE),
+    ],
+)
+def test_misfits_make_what_is_marked_indeterminate_and_hide_nothing(score, before, after):
+    volume = make_volume(20)
+    values = make_map(20, fill=NAN if np.isnan(score) else 0.0)
+    values[:, 4, 4] = score
+    evidence = make_evidence(values)
+    plain = judge(volume, evidence)
+    doubted = assess(volume, (evidence,), volume.sop_instance_uids, ("too flat",))
+    assert (plain.verdict, doubted.verdict) == (before, after)
+    assert SEVERITY[doubted.verdict] >= min(SEVERITY[before], SEVERITY[Verdict.INDETERMINATE])
+    assert "too flat" in doubted.reason
+    assert doubted.score == plain.score
+    assert [(r.bounds, r.score, r.decisive) for r in doubted.regions] == [
+        (r.bounds, r.score, r.decisive) for r in plain.regions
+    ]
+    assert doubted.p_value is None
+    assert all(r.likelihood_ratio is None and r.ratio_reason == NOT_WEIGHED for r in doubted.regions)
+
+
+def test_misfits_say_nothing_where_no_pixels_were_judged_and_never_outdo_the_headers():
+    volume = make_volume(20)
+    header = header_evidence(Confidence.CONTRADICTION)
+    alone = assess(volume, (header,), volume.sop_instance_uids, ("too flat",))
+    assert alone == judge(volume, header)
+    values = make_map(20)
+    values[:, 4, 4] = RUN_DECISIVE
+    both = assess(volume, (header, make_evidence(values)), volume.sop_instance_uids, ("too flat",))
+    assert both.verdict is Verdict.INDETERMINATE
+    assert both.reason.startswith("the headers contradict themselves")
+
+
+@settings(max_examples=25)
+@given(seed=st.integers(0, 10_000), misfits=st.lists(st.text(min_size=1), max_size=3))
+def test_misfits_never_make_a_verdict_less_severe_than_indeterminate(seed, misfits):
+    volume = make_volume([*range(12), 40], thickness_mm=1.0)
+    values = np.random.default_rng(seed).normal(0, 1.5, (13, 9, 11)).astype(np.float32)
+    evidence = make_evidence(values)
+    before = judge(volume, evidence).verdict
+    after = assess(volume, (evidence,), volume.sop_instance_uids, tuple(misfits)).verdict
+    assert SEVERITY[after] >= min(SEVERITY[before], SEVERITY[Verdict.INDETERMINATE])
+    assert not misfits or after is not Verdict.SUSPICIOUS

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from verict.cli import train_diffusion, train_forgers, train_fusion, train_localiser
+from verict.cli import train_diffusion, train_fitness, train_forgers, train_fusion, train_localiser
 from verict.errors import VerictError
 
 app = typer.Typer(help="Fit what verict ships; needs the extra verict\\[train].", no_args_is_help=True)
@@ -27,6 +27,7 @@ app.command("ctgan-remove")(train_forgers.train_ctgan_remove)
 app.command("diffusion-inpaint")(train_diffusion.train_diffusion_inpaint)
 app.command("localiser")(train_localiser.train_localiser)
 app.command("fusion")(train_fusion.train_fusion)
+app.command("fitness")(train_fitness.train_fitness)
 
 
 @app.command("spectrum")

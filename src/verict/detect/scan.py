@@ -15,6 +15,7 @@ from verict.ct.read import read_series
 from verict.ct.volume import CTVolume, Note
 from verict.detect import registry
 from verict.detect.evidence import Detector, Evidence, Finding
+from verict.detect.fitness import Fitness, examine_fitness, identify_limits
 from verict.detect.header import HeaderFingerprint, examine_across, fingerprint
 from verict.detect.pictures import keep_pictures
 from verict.detect.result import Failure, NotExamined, ScanResult, SeriesResult
@@ -124,6 +125,8 @@ def examine(path: Path | str, options: ScanOptions | None = None, progress: Prog
         for e in s.evidence
         if e.card is not None
     }
+    if models:  # a pixel detector was run, so these limits had a say
+        models["fitness"] = identify_limits()
     return ScanResult(
         source=str(path),
         series=tuple(results),
@@ -164,14 +167,23 @@ def _examine_volume(
         report(detector.summary, len(evidence), len(detectors))
         seen = volume if detector.needs.headers else pixels_only
         evidence.append(detector.examine(seen, lungs if detector.needs.lungs else None, workers=options.workers))
-    return _result(volume, lungs, files, tuple(evidence), keep=options.pictures)
+    judged_by_pixels = any(e.score_map is not None for e in evidence)
+    fitness = examine_fitness(pixels_only, lungs) if judged_by_pixels else Fitness((), None)
+    return _result(volume, lungs, files, tuple(evidence), fitness, keep=options.pictures)
 
 
 def _result(
-    volume: CTVolume, lungs: LungRegion, files: SeriesFiles, evidence: tuple[Evidence, ...], *, keep: bool
+    volume: CTVolume,
+    lungs: LungRegion,
+    files: SeriesFiles,
+    evidence: tuple[Evidence, ...],
+    fitness: Fitness,
+    *,
+    keep: bool,
 ) -> SeriesResult:
-    assessment = assess(volume, evidence, volume.sop_instance_uids)
+    assessment = assess(volume, evidence, volume.sop_instance_uids, fitness.reasons)
     notes = (*volume.notes, *lungs.notes, *_what_is_left_out(volume), *(n for e in evidence for n in e.notes))
+    notes += tuple(Note("unusual_noise", f"thresholds may not hold for the noise here: {r}") for r in fitness.reasons)
     return SeriesResult(
         series_instance_uid=volume.series_instance_uid,
         verdict=assessment.verdict,

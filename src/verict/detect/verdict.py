@@ -10,6 +10,10 @@
    contradiction in the headers, or where no slice could be scored or no detector was run; else no evidence.
    Headers alone never go beyond indeterminate, and only a contradiction goes that far: no number of notable
    and unusual findings adds up to more.
+5. Fitness. Where the noise of the whole series is like that of no scan the thresholds were fitted on
+   (`verict.detect.fitness`), anything marked makes it indeterminate, with the reason: nobody knows what would be
+   decisive there. The regions stay listed, without a likelihood ratio. With nothing marked the verdict stays, and
+   its reason says the same.
 
 All four thresholds come from the model card, where they were fitted on authentic scans only. What a region and a
 series weigh as evidence stands beside the verdict and changes nothing about it, see `verict.detect.weight`.
@@ -25,11 +29,13 @@ from scipy import ndimage
 
 from verict.ct.volume import CTVolume
 from verict.detect.evidence import Confidence, Evidence, Finding, ScoreMap
+from verict.detect.fitness import describe_misfits
 from verict.detect.result import Region, Verdict
 from verict.detect.weight import PValue, Unit, weigh_score, weigh_series
 
 DEPTH_MM = 12.0  # under a third of the smallest cube CT-GAN touches up (42 slices of 1 mm)
 MIN_RUN_SLICES = 3
+NOT_WEIGHED = "the noise of the whole series is not like that of the scans which scores were weighed on"
 
 
 @dataclass(frozen=True)
@@ -117,8 +123,13 @@ class _Place:
         return float(volume.positions_mm[last] - volume.positions_mm[first]) + own
 
 
-def assess(volume: CTVolume, evidence: tuple[Evidence, ...], sop_instance_uids: tuple[str, ...]) -> Assessment:
-    """Apply the rule to everything the detectors said of one series."""
+def assess(
+    volume: CTVolume, evidence: tuple[Evidence, ...], sop_instance_uids: tuple[str, ...], misfits: Sequence[str] = ()
+) -> Assessment:
+    """Apply the rule to everything the detectors said of one series.
+
+    ``misfits`` say why the thresholds may not hold for it, see `verict.detect.fitness.Fitness`.
+    """
     maps = [e for e in evidence if e.score_map is not None]
     found = (r for e in maps for r in find_regions(volume, e, sop_instance_uids))
     regions = tuple(sorted(found, key=lambda r: r.rank))
@@ -131,7 +142,23 @@ def assess(volume: CTVolume, evidence: tuple[Evidence, ...], sop_instance_uids: 
         verdict, reason = Verdict.NO_EVIDENCE, f"no contradiction found by {asked}; no pixel detector was run"
     else:
         verdict, reason = Verdict.INDETERMINATE, "no detector was run"
-    return Assessment(*add_findings(verdict, reason, findings), score, regions, *_weigh(volume, maps))
+    weight = _weigh(volume, maps)
+    if maps and misfits:
+        verdict, reason = _doubt(verdict, reason, regions, misfits)
+        regions = tuple(replace(r, likelihood_ratio=None, ratio_reason=NOT_WEIGHED) for r in regions)
+        weight = None, NOT_WEIGHED
+    return Assessment(*add_findings(verdict, reason, findings), score, regions, *weight)
+
+
+def _doubt(
+    verdict: Verdict, reason: str, regions: Sequence[Region], misfits: Sequence[str]
+) -> tuple[Verdict, str]:
+    """Verdict and reason where the thresholds may not hold: never milder than before, but for `SUSPICIOUS`."""
+    why = describe_misfits(misfits)
+    if not regions:
+        return verdict, f"{reason}; {why}, so that little can be said"
+    seen = "the pixels look painted" if any(r.decisive for r in regions) else "unusual texture"
+    return Verdict.INDETERMINATE, f"{seen} in {_count_places(regions)}, but {why}"
 
 
 def add_findings(verdict: Verdict, reason: str, findings: Iterable[Finding]) -> tuple[Verdict, str]:

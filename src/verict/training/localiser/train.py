@@ -81,7 +81,7 @@ class LocaliserRecipe:
     real_fakes: bool = True
     leave_out: tuple[str, ...] = ()
     fit: FitRecipe = field(default_factory=FitRecipe)
-    goals: Goals = field(default_factory=Goals)
+    goals: Goals = field(default_factory=lambda: Goals(marks_per_slice=0.03))
 
 
 def read_recipe(file: Path) -> LocaliserRecipe:
