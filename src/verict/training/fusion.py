@@ -47,7 +47,7 @@ class FusionRecipe:
     """How the weights are fitted: ``seed`` of the untouched places, ``goals`` of the thresholds."""
 
     seed: int = 1
-    goals: Goals = field(default_factory=lambda: Goals(marks_per_slice=0.03))
+    goals: Goals = field(default_factory=lambda: Goals(marks_per_slice=0.035))
 
 
 @dataclass(frozen=True, eq=False)

@@ -301,6 +301,7 @@ def judge(
         Case(make_subject(scan, seed), ScoreMap(values, MAP_STRIDE_PX, MAP_ORIGIN_PX),
              own[fold_of[scan.patient]], Seen.OUT_OF_FOLD)
         for scan, values in zip(scans, maps, strict=True)
+        if np.isfinite(values).any()
     ]
     return {
         "calibration": shipped,
