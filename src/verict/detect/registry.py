@@ -10,9 +10,12 @@ from verict.errors import UsageError, did_you_mean
 _CLASSES = {
     "header": "verict.detect.header:HeaderDetector",
     "spectrum": "verict.detect.spectrum:SpectrumDetector",
+    "repeat": "verict.detect.repeat:RepeatDetector",
+    "cutoff": "verict.detect.cutoff:CutoffDetector",
+    "box": "verict.detect.box:BoxDetector",
 }
 
-DEFAULT = ("header", "spectrum")
+DEFAULT = ("header", "spectrum")  # the others run when they are named
 
 
 def names() -> tuple[str, ...]:
