@@ -73,9 +73,9 @@ class ScoreMap:
 class Evidence:
     """All one detector has to say of one series.
 
-    ``card`` is the model card of a learned detector (None for rules); ``thresholds`` what an untrained one is judged by,
-    under the names a card's ``calibration`` has; ``mark_threshold`` the score at and above which a map cell is a mark
-    (None without a map); ``words`` turns a mark into a sentence for the report.
+    ``card`` is the model card of a learned detector (None for rules); ``thresholds`` what an untrained one is judged
+    by, under the names a card's ``calibration`` has; ``mark_threshold`` the score at and above which a map cell is a
+    mark (None without a map); ``words`` turns a mark into a sentence for the report.
     """
 
     detector: str

@@ -13,6 +13,7 @@ by on the slab at hand. Without a copy Z is about standard normal, however many 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from scipy import fft
@@ -30,6 +31,8 @@ LEAST_VOXELS = 1500  # in common, or nothing is said
 SAME_PX, SAME_MM = 20, 15.0  # nearer than this the place is compared with itself
 CANDIDATES = 24  # shifts that are looked at closely
 APART_PX = 6  # between two of them
+LEAST_STRENGTH = 4.0  # of a shift that is looked at closely
+MOST_PEAKS = 2000  # voxels, before those of one peak are joined
 
 
 def find_source_shifts(
@@ -118,7 +121,8 @@ def _search(
 ) -> Iterator[tuple[tuple[int, int, int], float]]:
     """Shifts (z, y, x) from the source to where it stands again, with Z; the best few of each slab."""
     residual, mask = scan
-    rows, columns = _extent(mask.any(axis=(0, 2))), _extent(mask.any(axis=(0, 1)))
+    flat = np.any(mask, axis=0)
+    rows, columns = _extent(np.any(flat, axis=1)), _extent(np.any(flat, axis=0))
     if rows is None or columns is None:
         return
     part, part_mask = residual[:, rows, columns], mask[:, rows, columns]
@@ -155,9 +159,8 @@ def _blank_itself(strength: np.ndarray, shifts: list[np.ndarray], step_mm: float
 def _peaks(strength: np.ndarray, shifts: list[np.ndarray]) -> Iterator[tuple[tuple[int, int, int], float]]:
     """The highest values, apart from each other."""
     flat = strength.ravel()
-    many = min(400, flat.size)
-    order = np.argpartition(flat, -many)[-many:]
-    order = order[np.argsort(-flat[order])]
+    high = np.flatnonzero(flat >= LEAST_STRENGTH)
+    order = high[np.argsort(-flat[high])][:MOST_PEAKS]
     kept: list[np.ndarray] = []
     for index in order:
         at = np.array([s[i] for s, i in zip(shifts, np.unravel_index(index, strength.shape), strict=True)])
@@ -186,7 +189,7 @@ def _coarsen(values: np.ndarray) -> np.ndarray:
     return padded.reshape(z, COARSE, y, COARSE, x, COARSE).mean(axis=(1, 3, 5))
 
 
-def _extent(occupied: np.ndarray) -> slice | None:
+def _extent(occupied: Any) -> slice | None:
     inside = np.flatnonzero(occupied)
     return slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else None
 

@@ -7,6 +7,8 @@ weigh alike, so that what two places share is counted voxel by voxel and not gra
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from scipy import fft, ndimage
 
@@ -58,7 +60,7 @@ def find_whitening(hu: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return (1 / np.sqrt(power + ROUNDING_HU2)).astype(np.float32)[ring]
 
 
-def level_residual(hu: np.ndarray, whitening: np.ndarray) -> np.ndarray:
+def level_residual(hu: np.ndarray, whitening: np.ndarray, *, workers: int = 1) -> np.ndarray:
     """(z, y, x) float32 whitened residual in units of its own local level, between -`LIMIT` and `LIMIT`.
 
     Parameters
@@ -67,13 +69,20 @@ def level_residual(hu: np.ndarray, whitening: np.ndarray) -> np.ndarray:
         (z, y, x) Hounsfield units.
     whitening
         As `find_whitening` gives it for slices of this size.
+    workers
+        Threads.
     """
-    out = np.empty(hu.shape, np.float32)
-    for z, of_slice in enumerate(hu):
+
+    def level(of_slice: np.ndarray) -> np.ndarray:
         residual = np.clip(high_pass(of_slice), -EDGE_HU, EDGE_HU)
         residual = fft.irfft2(fft.rfft2(residual) * whitening, residual.shape)
-        level = np.sqrt(np.maximum(_mean(np.square(residual), LEVEL_PX), 1e-6))
-        out[z] = np.clip(residual / level, -LIMIT, LIMIT)
+        usual = np.sqrt(np.maximum(_mean(np.square(residual), LEVEL_PX), 1e-6))
+        return np.clip(residual / usual, -LIMIT, LIMIT).astype(np.float32)
+
+    out = np.empty(hu.shape, np.float32)
+    with ThreadPoolExecutor(workers) as pool:
+        for z, values in enumerate(pool.map(level, hu)):
+            out[z] = values
     return out
 
 

@@ -1,10 +1,10 @@
 """Noise that a scan holds twice: no scanner measures the same noise again, only copying brings it back.
 
-Two ways in which forgers copy are looked for: noise of CT-GAN's fixed place added elsewhere (`fixed_source`), and tissue
-of the scan pasted over other tissue, mirrored or turned or not (`copied_patches`). Each gives moves by which one place
-may repeat another; the score is how clearly the noise does so around each place (`repeated.local_strength`), in standard
-deviations of no repeat, 0 where no move leads. Copies on both sides are marked: pixels do not tell which was first,
-except that CT-GAN's source is not marked.
+Two ways in which forgers copy are looked for: noise of CT-GAN's fixed place added elsewhere (`fixed_source`), and
+tissue of the scan pasted over other tissue, mirrored or turned or not (`copied_patches`). Each gives moves by which one
+place may repeat another; the score is how clearly the noise does so around each place (`repeated.local_strength`), in
+standard deviations of no repeat, 0 where no move leads; higher = more suspicious. Of pasted tissue both places are
+marked, for pixels do not tell which was first; CT-GAN's fixed source is not.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _find(volume: CTVolume, mask: np.ndarray, workers: int) -> list[_Found]:
     """Every move looked at closely."""
     step_mm = volume.spacing_mm[0]
     whitening = find_whitening(volume.hu, mask)
-    whole = level_residual(volume.hu, whitening)
+    whole = level_residual(volume.hu, whitening, workers=workers)
     inside = np.where(mask, whole, 0)
     found = []
     if _has_run(volume):
@@ -91,7 +91,7 @@ def _find(volume: CTVolume, mask: np.ndarray, workers: int) -> list[_Found]:
         first[box] = source
         for repeat in find_source_shifts(volume.hu, whitening, inside, mask, step_mm, workers=workers):
             found.append((repeat, local_strength(first, inside, repeat, step_mm)))
-    for repeat in find_copied_patches(volume.hu, mask, volume.spacing_mm, workers=workers):
+    for repeat in find_copied_patches(volume.hu, mask, volume.spacing_mm):
         local = local_strength(inside, inside, repeat, step_mm)
         if local is not None:
             box, strength, correlation = local
@@ -132,7 +132,7 @@ def _say(found: list[_Found], volume: CTVolume, lungs: LungRegion | None) -> tup
     if lungs is None:
         notes.append(Note("no_lungs", "repeat: no lung region, nothing scored"))
     elif not _has_run(volume):
-        notes.append(Note("within_slices", "repeat: single slices, so noise copied from other slices is not looked for"))
+        notes.append(Note("within_slices", "repeat: single slices; noise copied from other slices is not looked for"))
     clear = [f for f in found if f.strength.size and f.strength.max() >= THRESHOLDS["mark_threshold"]]
     told: list[_Found] = []
     for one in sorted(clear, key=lambda f: -float(f.strength.max())):
@@ -148,7 +148,7 @@ def _describe(one: _Found) -> str:
     at = tuple(h - b.start for h, b in zip(here, one.box, strict=True))
     how = "mirrored or turned " if one.repeat.move.is_turned else ""
     return (
-        f"repeat: the noise around voxel (z, y, x) {here} stands {how}also at {tuple(int(v) for v in there)}: correlation "
-        f"{float(one.correlation[at]):.2f}, {float(one.strength[at]):.1f} standard deviations of no repeat, where "
-        f"untouched series reach less than {THRESHOLDS['mark_threshold']:.1f}"
+        f"repeat: the noise around voxel (z, y, x) {here} stands {how}also at {tuple(int(v) for v in there)}: "
+        f"correlation {float(one.correlation[at]):.2f}, {float(one.strength[at]):.1f} standard deviations of no repeat, "
+        f"where untouched series reach less than {THRESHOLDS['mark_threshold']:.1f}"
     )

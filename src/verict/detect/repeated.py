@@ -93,7 +93,8 @@ def local_strength(
     box = _moved_box(repeat, second.shape)
     if box is None:
         return None
-    size = (max(1, round(WINDOW_MM / max(step_mm, 0.1)) // 2 * 2 + 1), WINDOW_PX, WINDOW_PX)
+    along = min(round(WINDOW_MM / max(step_mm, 0.1)) // 2 * 2 + 1, (len(second) - 1) // 2 * 2 + 1)
+    size = (along, WINDOW_PX, WINDOW_PX)
     here = second[box]
     there = _fetch(first, repeat, box, (0, 0, 0))
     strength, correlation = _compare(here, there, size)
@@ -103,7 +104,7 @@ def local_strength(
 
 
 def _compare(here: np.ndarray, there: np.ndarray, size: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """z without the decoys' spread, and the correlation."""
+    """Z without the decoys' spread, and the correlation."""
     product = here * there
     both = (here != 0) & (there != 0)
     share = _sum(both.astype(np.float32), size)

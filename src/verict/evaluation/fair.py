@@ -179,7 +179,7 @@ def score_scan(scan: Scan, subject: Subject, entrant: Entrant, *, workers: int |
 
 
 def _calibration_of(evidence: Evidence, model: Model | None) -> dict[str, float]:
-    """The model's thresholds, the card's or the detector's own, or the mark threshold alone, with which nothing is decisive."""
+    """The model's thresholds, the card's or the detector's own, or the mark threshold, with which nothing decides."""
     if model is not None:
         return dict(model.calibration)
     if evidence.calibration is not None:
