@@ -1,4 +1,4 @@
-"""The untrained detectors repeat, cutoff and box: thresholds from untouched scans, and what they find in campaigns.
+"""The untrained detector repeat: thresholds from untouched scans, and what they find in campaigns.
 
 Run from the project folder; a quarter of an hour each on two cores. `thresholds` fits what the detectors' files hold,
 and judges each series by thresholds fitted without its patient and its scanner model. `table` measures them on
@@ -36,7 +36,7 @@ from verict.evaluation.subjects import make_subject
 from verict.evaluation.thresholds import AuthenticMap, Goals, fit_thresholds
 from verict.statistics import share_of_count
 
-PHYSICS = ("repeat", "cutoff", "box")
+PHYSICS = ("repeat",)
 GOALS = Goals(marks_per_slice=0.02, run_marks_per_series=0.1)
 LEAST_SLICES = 10  # of a series that counts as a volume
 ABSENT = "–"
@@ -173,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=("thresholds", "table", "speed"))
     parser.add_argument("folders", type=Path, nargs="*", help="untouched series, or campaigns")
-    parser.add_argument("--detectors", nargs="+", default=PHYSICS, metavar="NAME", help="which (default all three)")
+    parser.add_argument("--detectors", nargs="+", default=PHYSICS, metavar="NAME", help="which (default repeat)")
     parser.add_argument("--write", type=Path, metavar="DOCUMENT", help="put the table between its marks")
     parser.add_argument("--workers", type=int, default=2, help="threads (default 2)")
     options = parser.parse_args(arguments)

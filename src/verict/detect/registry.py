@@ -11,11 +11,9 @@ _CLASSES = {
     "header": "verict.detect.header:HeaderDetector",
     "spectrum": "verict.detect.spectrum:SpectrumDetector",
     "repeat": "verict.detect.repeat:RepeatDetector",
-    "cutoff": "verict.detect.cutoff:CutoffDetector",
-    "box": "verict.detect.box:BoxDetector",
 }
 
-DEFAULT = ("header", "spectrum")  # the others run when they are named
+DEFAULT = ("header", "spectrum")  # repeat runs when it is named
 
 
 def names() -> tuple[str, ...]:

@@ -149,6 +149,6 @@ def _describe(one: _Found) -> str:
     how = "mirrored or turned " if one.repeat.move.is_turned else ""
     return (
         f"repeat: the noise around voxel (z, y, x) {here} stands {how}also at {tuple(int(v) for v in there)}: "
-        f"correlation {float(one.correlation[at]):.2f}, {float(one.strength[at]):.1f} standard deviations of no repeat, "
-        f"where untouched series reach less than {THRESHOLDS['mark_threshold']:.1f}"
+        f"correlation {float(one.correlation[at]):.2f}, {float(one.strength[at]):.1f} standard deviations of no "
+        f"repeat, where untouched series reach less than {THRESHOLDS['mark_threshold']:.1f}"
     )
