@@ -29,11 +29,12 @@ EXACT = 0.7  # correlation: pasted tissue is the same voxel by voxel; a vessel t
 NAMED = 6  # repeats that are told in words
 WORDS = "the same noise stands elsewhere in this scan"
 
-# From untouched scans alone: python benchmarks/physics_detectors.py thresholds ../shared/data/authentic
+# Set by hand above what seven untouched series reach, see docs/physics-detectors.md; not yet fitted, nor left out by
+# patient and scanner: python benchmarks/physics_detectors.py thresholds ../shared/data/authentic
 THRESHOLDS = {
     "mark_threshold": 7.0,
-    "decisive_threshold": 8.0,
-    "run_mark_threshold": 6.0,
+    "decisive_threshold": 12.0,
+    "run_mark_threshold": 6.4,
     "run_decisive_threshold": 7.0,
 }
 
