@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -72,9 +73,9 @@ class ScoreMap:
 class Evidence:
     """All one detector has to say of one series.
 
-    ``card`` is the model card of a learned detector (None for rules); ``mark_threshold`` the score
-    at and above which a map cell is a mark (None without a map); ``words`` turns a mark into a
-    sentence for the report.
+    ``card`` is the model card of a learned detector (None for rules); ``thresholds`` what an untrained one is judged
+    by, under the names a card's ``calibration`` has; ``mark_threshold`` the score at and above which a map cell is a
+    mark (None without a map); ``words`` turns a mark into a sentence for the report.
     """
 
     detector: str
@@ -84,6 +85,12 @@ class Evidence:
     card: dict | None = field(default=None, repr=False)
     mark_threshold: float | None = None
     words: str = ""
+    thresholds: Mapping[str, float] | None = field(default=None, repr=False)
+
+    @property
+    def calibration(self) -> Mapping[str, float] | None:
+        """The four thresholds of `verict.detect.verdict`: the card's, else the detector's own; None without any."""
+        return self.thresholds if self.card is None else self.card["calibration"]
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from verict.errors import UsageError, did_you_mean
 _CLASSES = {
     "header": "verict.detect.header:HeaderDetector",
     "spectrum": "verict.detect.spectrum:SpectrumDetector",
+    "repeat": "verict.detect.repeat:RepeatDetector",
 }
 
-DEFAULT = ("header", "spectrum")
+DEFAULT = ("header", "spectrum")  # repeat runs when it is named
 
 
 def names() -> tuple[str, ...]:
