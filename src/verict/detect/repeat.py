@@ -1,10 +1,9 @@
 """Noise that a scan holds twice: no scanner measures the same noise again, only copying brings it back.
 
 Two ways in which forgers copy are looked for: noise of CT-GAN's fixed place added elsewhere (`fixed_source`), and
-tissue of the scan pasted over other tissue, mirrored or turned or not (`copied_patches`). Each gives moves by which one
-place may repeat another; the score is how clearly the noise does so around each place (`repeated.local_strength`), in
-standard deviations of no repeat, 0 where no move leads; higher = more suspicious. Of pasted tissue both places are
-marked, for pixels do not tell which was first; CT-GAN's fixed source is not.
+tissue of the scan pasted over other tissue, mirrored or turned or not (`copied_patches`, `repeated`). The score is how
+clearly the noise repeats, in standard deviations of no repeat, 0 where nothing leads; higher = more suspicious. Of
+pasted tissue both places are marked, for pixels do not tell which was first; CT-GAN's fixed source is not.
 """
 
 from __future__ import annotations
@@ -18,14 +17,15 @@ from verict.ct.lungs import LungRegion
 from verict.ct.volume import CTVolume, Note
 from verict.detect.copied_patches import find_copied_patches
 from verict.detect.evidence import Evidence, Needs, ScoreMap
-from verict.detect.fixed_source import cut_source, find_source_shifts
-from verict.detect.noise_residual import find_whitening, level_residual
-from verict.detect.repeated import Box, Repeat, local_strength
+from verict.detect.fixed_source import find_fixed_source
+from verict.detect.noise_residual import find_whitening, high_pass, level_residual
+from verict.detect.repeated import Box, Move, Repeat, exact_share, local_strength
 
 STRIDE_PX = 4
 ORIGIN_PX = (STRIDE_PX - 1) / 2
 LEAST_SLICES = 3  # in a run, for the fixed source: of a lone slice nobody knows which slice it would be of
-EXACT = 0.7  # correlation: pasted tissue is the same voxel by voxel; a vessel that goes on elsewhere reaches 0.62
+ALIKE = 0.7  # correlation around pasted tissue
+EXACT = 0.5  # share of its voxels that are the same; two vessels at a correlation of 0.74 share one in ten
 NAMED = 6  # repeats that are told in words
 WORDS = "the same noise stands elsewhere in this scan"
 
@@ -41,18 +41,18 @@ THRESHOLDS = {
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """A move, and how clearly the noise repeats in ``box``."""
+    """A place, and how clearly its noise repeats that of another: float32 ``strength`` of the box's shape."""
 
-    repeat: Repeat
     box: Box
     strength: np.ndarray
-    correlation: np.ndarray
+    peak: tuple[int, ...]
+    move: Move  # takes the other place here
+    words: str
 
     @property
-    def peak(self) -> tuple[int, ...]:
-        """Voxel (z, y, x) of the scan where it is clearest."""
-        at = np.unravel_index(np.argmax(self.strength), self.strength.shape)
-        return tuple(int(i) + side.start for i, side in zip(at, self.box, strict=True))
+    def score(self) -> float:
+        """At the peak."""
+        return float(self.strength.max())
 
 
 class RepeatDetector:
@@ -80,24 +80,58 @@ class RepeatDetector:
 
 
 def _find(volume: CTVolume, mask: np.ndarray, workers: int) -> list[_Found]:
-    """Every move looked at closely."""
-    step_mm = volume.spacing_mm[0]
+    """Every place whose noise may stand elsewhere too."""
     whitening = find_whitening(volume.hu, mask)
-    whole = level_residual(volume.hu, whitening, workers=workers)
-    inside = np.where(mask, whole, 0)
+    residual = level_residual(volume.hu, whitening, workers=workers)
     found = []
     if _has_run(volume):
-        box, source, _ = cut_source(volume.hu, whitening)
-        first = np.zeros_like(whole)
-        first[box] = source
-        for repeat in find_source_shifts(volume.hu, whitening, inside, mask, step_mm, workers=workers):
-            found.append((repeat, local_strength(first, inside, repeat, step_mm)))
+        for hit in find_fixed_source(volume.hu, whitening, residual, mask, volume.spacing_mm, workers=workers):
+            box = hit.box(mask.shape)
+            strength = np.full([side.stop - side.start for side in box], hit.strength, np.float32)
+            z, y, x = np.subtract(hit.centre, hit.source).tolist()
+            found.append(_Found(box, strength, hit.centre, Move.by_shift((z, y, x)), "CT-GAN's fixed source"))
+    residual *= mask
+    high = _HighPass(volume.hu)
     for repeat in find_copied_patches(volume.hu, mask, volume.spacing_mm):
-        local = local_strength(inside, inside, repeat, step_mm)
-        if local is not None:
-            box, strength, correlation = local
-            found.append((repeat, (box, np.where(correlation >= EXACT, strength, 0), correlation)))
-    return [_Found(repeat, *local) for repeat, local in found if local is not None]
+        pasted = _find_pasted(residual, high, repeat, volume.spacing_mm[0])
+        if pasted is not None:
+            found.append(pasted)
+    return found
+
+
+def _find_pasted(residual: np.ndarray, high: _HighPass, repeat: Repeat, step_mm: float) -> _Found | None:
+    """What a move has pasted; None where its noise does not repeat voxel by voxel."""
+    local = local_strength(residual, residual, repeat, step_mm)
+    if local is None:
+        return None
+    box, strength, correlation = local
+    strength = np.where(correlation >= ALIKE, strength, 0)
+    if not strength.any():
+        return None
+    moved = [side.start for side in repeat.from_box], [side.stop for side in repeat.from_box]
+    whole = high.of_slices(box[0], slice(moved[0][0], moved[1][0]))
+    strength = np.where(exact_share(whole, residual != 0, repeat, box) >= EXACT, strength, 0).astype(np.float32)
+    if not strength.any():
+        return None
+    at = np.unravel_index(np.argmax(strength), strength.shape)
+    peak = tuple(int(i) + side.start for i, side in zip(at, box, strict=True))
+    return _Found(box, strength, peak, repeat.move, f"correlation {float(correlation[at]):.2f}")
+
+
+class _HighPass:
+    """The residual before whitening, of the slices that are asked for."""
+
+    def __init__(self, hu: np.ndarray) -> None:
+        self._hu, self._known = hu, np.zeros(len(hu), bool)
+        self._values = np.zeros(hu.shape, np.float32)  # takes no memory until written
+
+    def of_slices(self, *ranges: slice) -> np.ndarray:
+        """(z, y, x) float32 HU, right in those slices at least."""
+        for some in ranges:
+            for z in range(max(0, some.start), min(len(self._hu), some.stop)):
+                if not self._known[z]:
+                    self._values[z], self._known[z] = high_pass(self._hu[z]), True
+        return self._values
 
 
 def _has_run(volume: CTVolume) -> bool:
@@ -134,22 +168,21 @@ def _say(found: list[_Found], volume: CTVolume, lungs: LungRegion | None) -> tup
         notes.append(Note("no_lungs", "repeat: no lung region, nothing scored"))
     elif not _has_run(volume):
         notes.append(Note("within_slices", "repeat: single slices; noise copied from other slices is not looked for"))
-    clear = [f for f in found if f.strength.size and f.strength.max() >= THRESHOLDS["mark_threshold"]]
     told: list[_Found] = []
-    for one in sorted(clear, key=lambda f: -float(f.strength.max())):
-        if len(told) < NAMED and all(np.abs(np.subtract(one.peak, t.peak)).max() > STRIDE_PX * 4 for t in told):
+    for one in sorted(found, key=lambda f: -f.score):
+        if one.score < THRESHOLDS["mark_threshold"] or len(told) == NAMED:
+            break
+        if all(np.abs(np.subtract(one.peak, t.peak)).max() > STRIDE_PX * 4 for t in told):
             told.append(one)
             notes.append(Note("repeated_noise", _describe(one)))
     return tuple(notes)
 
 
 def _describe(one: _Found) -> str:
-    here = one.peak
-    there = one.repeat.move.inverse().apply(np.array([here]))[0]
-    at = tuple(h - b.start for h, b in zip(here, one.box, strict=True))
-    how = "mirrored or turned " if one.repeat.move.is_turned else ""
+    there = one.move.inverse().apply(np.array([one.peak]))[0]
+    how = "mirrored or turned " if one.move.is_turned else ""
     return (
-        f"repeat: the noise around voxel (z, y, x) {here} stands {how}also at {tuple(int(v) for v in there)}: "
-        f"correlation {float(one.correlation[at]):.2f}, {float(one.strength[at]):.1f} standard deviations of no "
-        f"repeat, where untouched series reach less than {THRESHOLDS['mark_threshold']:.1f}"
+        f"repeat: the noise around voxel (z, y, x) {one.peak} stands {how}also at {tuple(int(v) for v in there)}, "
+        f"{one.words}: {one.score:.1f} standard deviations of no repeat, where untouched series reach less than "
+        f"{THRESHOLDS['mark_threshold']:.1f}"
     )
