@@ -1,8 +1,9 @@
 """The untrained detector repeat: thresholds from untouched scans, and what they find in campaigns.
 
-Run from the project folder; a quarter of an hour each on two cores. `thresholds` fits what the detectors' files hold,
-and judges each series by thresholds fitted without its patient and its scanner model. `table` measures them on
-campaigns of `verict tamper campaign`, each figure beside brightness alone. Both can put their tables into a document.
+Run from the project folder; a few minutes each. `thresholds` fits what the detectors' files hold, and judges each
+series by thresholds fitted without its patient and its scanner model; `--keep` saves every series' highest scores, and
+what is saved there is not scored again. `table` measures them on campaigns of `verict tamper campaign`, each figure
+beside brightness alone. Both can put their tables into a document.
 
     python benchmarks/physics_detectors.py thresholds ../shared/data/authentic --write docs/physics-detectors.md
     python benchmarks/physics_detectors.py table CAMPAIGN... --write docs/physics-detectors.md
@@ -14,86 +15,126 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 from measuring import LONGEST_SERIES, keep_result, run_python
 
 from verict.datasets.campaigns import CAMPAIGN_FILE, read_document
 from verict.datasets.scans import Scan, read_authentic_scans, read_labelled_scans
 from verict.datasets.splits import Scanner
 from verict.detect import registry
-from verict.detect.result import Verdict
+from verict.detect.verdict import MIN_RUN_SLICES, average_along_z, averaged_slices
 from verict.documents import replace_part
-from verict.evaluation.alarms import judge_case
-from verict.evaluation.case import Case, Seen
 from verict.evaluation.conclusions import find_figure
 from verict.evaluation.fair import enter, examine_blind
 from verict.evaluation.forgeries import METHOD, TOUCH_UP
 from verict.evaluation.result import Measured, Tree
 from verict.evaluation.run import evaluate_entrant
-from verict.evaluation.subjects import make_subject
-from verict.evaluation.thresholds import AuthenticMap, Goals, fit_thresholds
 from verict.statistics import share_of_count
 
 PHYSICS = ("repeat",)
-GOALS = Goals(marks_per_slice=0.02, run_marks_per_series=0.1)
-LEAST_SLICES = 10  # of a series that counts as a volume
+MARGIN, DECISIVE = 0.5, 1.0  # standard deviations above the highest untouched score
 ABSENT = "–"
 SCAN = ["-c", "from verict.cli.main import app; app()", "scan"]
 
 
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """An untouched series as one detector scored it, and whose it is."""
+@dataclass(frozen=True)
+class Peaks:
+    """The highest scores of an untouched series, and whose it is.
 
-    scanner: Scanner
-    map: AuthenticMap
-    case: Case
+    ``slices`` and ``lone`` are those of each slice that has neighbours and of each that has none, ``along`` those of
+    each slice of the map averaged along z. Slices without lungs are left out.
+    """
+
+    name: str
+    patient: str
+    scanner: tuple[str, str]
+    slices: list[float]
+    lone: list[float]
+    along: list[float]
+
+    def may_share(self, other: Peaks) -> bool:
+        """Whether patient or scanner model can be the same."""
+        return self.patient == other.patient or Scanner(*self.scanner).may_be(Scanner(*other.scanner))
 
 
-def score_untouched(folder: Path, names: Sequence[str], workers: int) -> dict[str, list[Judged]]:
-    """Every untouched series scored by every detector."""
-    found: dict[str, list[Judged]] = {name: [] for name in names}
-    for scan in read_authentic_scans(folder, lambda *_: None):
-        subject = make_subject(scan, 0)
-        for name in names:
-            score_map, _ = examine_blind(registry.create(name), scan.volume, scan.lungs, workers=workers)
-            values = AuthenticMap(scan.folder, scan.patient, subject.geometry, score_map.values)
-            found[name].append(Judged(scan.scanner, values, Case(subject, score_map, {}, Seen.UNTRAINED)))
-    return found
-
-
-def tabulate_untouched(name: str, judged: Sequence[Judged]) -> tuple[str, dict[str, float]]:
-    """One row of the table, and the thresholds fitted on all series."""
-    volumes = marks = slices = regions = suspicious = lone = lone_marks = 0
-    for one in judged:
-        others = [o.map for o in judged if o.map.patient != one.map.patient and not o.scanner.may_be(one.scanner)]
-        case = Case(one.case.subject, one.case.score_map, fit_thresholds(others, GOALS), Seen.UNTRAINED)
-        seen = judge_case(case, name)
-        if case.subject.geometry.slice_count < LEAST_SLICES:
-            lone, lone_marks = lone + len(seen.slice_marks), lone_marks + int(seen.slice_marks.sum())
+def score_untouched(folders: Sequence[Path], name: str, workers: int, kept: Path | None) -> list[Peaks]:
+    """Every untouched series scored, but for those that are saved."""
+    saved = json.loads(kept.read_text("utf-8")) if kept and kept.exists() else {}
+    found = {key: Peaks(**values) for key, values in saved.get(name, {}).items()}
+    for folder in folders:
+        if any(key.split("|")[0] == str(folder) for key in found) and saved.get("whole", {}).get(str(folder)):
             continue
-        volumes, slices = volumes + 1, slices + len(seen.slice_marks)
-        marks, regions = marks + int(seen.slice_marks.sum()), regions + seen.regions
-        suspicious += seen.verdict is Verdict.SUSPICIOUS
-    share = share_of_count(suspicious, volumes)
-    singles = f"{lone_marks} on {lone}" if lone else ABSENT
-    row = (f"| {name} | {marks / slices:.3f} ({marks} on {slices}) | {singles} | {regions} | "
-           f"{suspicious} of {volumes} ({share.low:.2f} to {share.high:.2f}) |")
-    return row, fit_thresholds([o.map for o in judged], GOALS)
+        for number, scan in enumerate(read_authentic_scans(folder, lambda *_: None)):
+            key = f"{folder}|{number}"
+            if key not in found:
+                found[key] = _score(scan, name, workers)
+                if kept:
+                    saved[name] = {k: asdict(v) for k, v in found.items()}
+                    kept.write_text(json.dumps(saved), "utf-8")
+        if kept:
+            saved.setdefault("whole", {})[str(folder)] = True
+            kept.write_text(json.dumps(saved), "utf-8")
+    return list(found.values())
+
+
+def _score(scan: Scan, name: str, workers: int) -> Peaks:
+    values = examine_blind(registry.create(name), scan.volume, scan.lungs, workers=workers)[0].values
+    averaged = average_along_z(values, scan.volume)
+    slices, lone, along = [], [], []
+    for run in scan.volume.runs:
+        in_depth = averaged_slices(scan.volume, run) >= MIN_RUN_SLICES
+        (slices if in_depth else lone).extend(_highest(values[run]))
+        along += _highest(averaged[run]) if in_depth else []
+    return Peaks(scan.folder, scan.patient, (scan.scanner.manufacturer, scan.scanner.model), slices, lone, along)
+
+
+def _highest(values: np.ndarray) -> list[float]:
+    return [round(float(np.nanmax(part)), 3) for part in values if np.isfinite(part).any()]
+
+
+def fit_above(peaks: Sequence[Peaks]) -> dict[str, float]:
+    """The four thresholds: `MARGIN` above the highest untouched score marks, `DECISIVE` above it decides.
+
+    A map that is 0 nearly everywhere has too few untouched marks for a rate to be fitted.
+    """
+    mark = max(v for p in peaks for v in (*p.slices, *p.lone))
+    run_mark = max((v for p in peaks for v in p.along), default=mark)
+    return {"mark_threshold": mark + MARGIN, "decisive_threshold": mark + DECISIVE,
+            "run_mark_threshold": run_mark + MARGIN, "run_decisive_threshold": run_mark + DECISIVE}  # fmt: skip
+
+
+def tabulate_untouched(peaks: Sequence[Peaks]) -> Iterator[str]:
+    """A row for each series of neighbouring slices, and one of all, by thresholds of the others."""
+    counts = np.zeros(6, int)
+    for one in peaks:
+        limits = fit_above([other for other in peaks if not other.may_share(one)])
+        marked = sum(v >= limits["mark_threshold"] for v in one.slices)
+        lone = sum(v >= limits["mark_threshold"] for v in one.lone)
+        highest = max(one.along, default=0.0)
+        decisive = int(highest >= limits["run_decisive_threshold"])
+        counts += [marked, len(one.slices), lone, len(one.lone), decisive, len(one.along) > 0]
+        if one.along:
+            yield (f"| {one.name} | {max(one.slices):.1f} | {highest:.1f} | {limits['mark_threshold']:.1f} | "
+                   f"{limits['run_mark_threshold']:.1f} | {marked} of {len(one.slices)} |")  # fmt: skip
+    shares = [share_of_count(int(counts[i]), int(counts[i + 1])) if counts[i + 1] else None for i in (0, 2, 4)]
+    words = [ABSENT if s is None else f"{counts[i]} of {counts[i + 1]} ({s.low:.3f} to {s.high:.3f})"
+             for i, s in zip((0, 2, 4), shares, strict=True)]  # fmt: skip
+    yield ""
+    yield f"Slices of volumes with a false mark: {words[0]}, lone slices: {words[1]}, suspicious volumes: {words[2]}."
 
 
 def run_thresholds(options: argparse.Namespace) -> str:
     """The table of untouched series."""
-    lines = ["| detector | false marks a slice, volumes | marks on single slices | regions in volumes | volumes called "
-             "suspicious |", "|---|---|---|---|---|"]  # fmt: skip
-    fitted: dict[str, dict[str, float]] = {}
-    for name, judged in score_untouched(options.folders[0], options.detectors, options.workers).items():
-        row, fitted[name] = tabulate_untouched(name, judged)
-        lines.append(row)
-    lines += ["", "Thresholds fitted on all of them:", "", "```json"]
-    lines += [json.dumps({n: {k: round(v, 2) for k, v in t.items()} for n, t in fitted.items()}), "```"]
+    lines = []
+    for name in options.detectors:
+        peaks = score_untouched(options.folders, name, options.workers, options.keep)
+        lines += [f"| untouched, {name} | highest on a slice | along z | mark of the others | along z | marked |",
+                  "|---|---|---|---|---|---|", *tabulate_untouched(peaks)]  # fmt: skip
+        fitted = {key: round(value, 2) for key, value in fit_above(peaks).items()}
+        lines += ["", "Thresholds by all of them:", "", "```json", json.dumps(fitted), "```"]
     return "\n".join(lines)
 
 
@@ -175,6 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("part", choices=("thresholds", "table", "speed"))
     parser.add_argument("folders", type=Path, nargs="*", help="untouched series, or campaigns")
     parser.add_argument("--detectors", nargs="+", default=PHYSICS, metavar="NAME", help="which (default repeat)")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="save the highest scores of untouched series there")
     parser.add_argument("--write", type=Path, metavar="DOCUMENT", help="put the table between its marks")
     parser.add_argument("--workers", type=int, default=2, help="threads (default 2)")
     options = parser.parse_args(arguments)

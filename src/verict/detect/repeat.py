@@ -12,13 +12,14 @@ import os
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from verict.ct.lungs import LungRegion
 from verict.ct.volume import CTVolume, Note
 from verict.detect.copied_patches import find_copied_patches
 from verict.detect.evidence import Evidence, Needs, ScoreMap
 from verict.detect.fixed_source import find_fixed_source
-from verict.detect.noise_residual import find_whitening, high_pass, level_residual
+from verict.detect.noise_residual import CEILING_HU, find_whitening, high_pass, level_residual
 from verict.detect.repeated import Box, Move, Repeat, exact_share, local_strength
 
 STRIDE_PX = 4
@@ -26,6 +27,7 @@ ORIGIN_PX = (STRIDE_PX - 1) / 2
 LEAST_SLICES = 3  # in a run, for the fixed source: of a lone slice nobody knows which slice it would be of
 ALIKE = 0.7  # correlation around pasted tissue
 EXACT = 0.5  # share of its voxels that are the same; two vessels at a correlation of 0.74 share one in ten
+CLIPPED_PX = 11  # side of the square around a voxel that holds nothing as dense
 NAMED = 6  # repeats that are told in words
 WORDS = "the same noise stands elsewhere in this scan"
 
@@ -90,13 +92,22 @@ def _find(volume: CTVolume, mask: np.ndarray, workers: int) -> list[_Found]:
             strength = np.full([side.stop - side.start for side in box], hit.strength, np.float32)
             z, y, x = np.subtract(hit.centre, hit.source).tolist()
             found.append(_Found(box, strength, hit.centre, Move.by_shift((z, y, x)), "CT-GAN's fixed source"))
-    residual *= mask
+    noisy = mask & ~_clipped(volume.hu)
+    residual *= noisy
     high = _HighPass(volume.hu)
-    for repeat in find_copied_patches(volume.hu, mask, volume.spacing_mm):
+    for repeat in find_copied_patches(volume.hu, noisy, volume.spacing_mm):
         pasted = _find_pasted(residual, high, repeat, volume.spacing_mm[0])
         if pasted is not None:
             found.append(pasted)
     return found
+
+
+def _clipped(hu: np.ndarray) -> np.ndarray:
+    """(z, y, x) bool: voxels near which bone was cut off, and with it the noise: two ribs would be the same there."""
+    highest = hu
+    for axis in (1, 2):
+        highest = ndimage.maximum_filter1d(highest, CLIPPED_PX, axis=axis, mode="nearest")
+    return highest >= CEILING_HU
 
 
 def _find_pasted(residual: np.ndarray, high: _HighPass, repeat: Repeat, step_mm: float) -> _Found | None:
