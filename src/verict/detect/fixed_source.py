@@ -35,6 +35,7 @@ HALF_FALL = 1.18  # of them, where it has fallen to a half
 BLOCK = 144  # sites along z that are tried at a time: bounds the memory
 COARSE = 4  # pixels of the grid on which Z's denominator is taken
 LEAST_ENERGY = 100.0  # of T^2 R^2 in common, that is so many voxels of usual noise, or nothing is said
+LEAST_PART = 0.6  # of that usual in the lungs: beside their walls few voxels are left, and chance reaches farther
 SAME_PX, SAME_MM = 20, 15.0  # nearer than this the place is compared with itself
 CANDIDATES = 24  # sites that are kept for each window
 APART_PX = 6  # between two of them
@@ -134,7 +135,8 @@ def find_fixed_source(
             chosen = [i for i, w in enumerate(windows) if w.is_dense is is_dense]
             templates = [_times(place, windows[i].weight) for i in chosen]
             site = (start - around.start, stop - around.start)
-            for i, strength in zip(chosen, search.strengths(scan, templates, site), strict=True):
+            found = search.strengths(scan, templates, site, 0.0 if is_dense else LEAST_PART)
+            for i, strength in zip(chosen, found, strict=True):
                 strength[~inside[start:stop]] = 0
                 search.blank_itself(strength, start)
                 kept[i] += search.peaks(strength, start)
@@ -230,7 +232,7 @@ class _Search:
     workers: int
 
     def strengths(
-        self, scan: np.ndarray, templates: Sequence[np.ndarray], site: tuple[int, int]
+        self, scan: np.ndarray, templates: Sequence[np.ndarray], site: tuple[int, int], least_part: float
     ) -> Iterator[np.ndarray]:
         """Z (sites, y, x) of each template at the sites of slices ``site`` of the block."""
         reach = [max(t.shape[axis] for t in templates) // 2 for axis in range(3)]
@@ -244,7 +246,7 @@ class _Search:
             raw = fft.irfftn(kernel, full, workers=self.workers, overwrite_x=True)
             strength = raw[site[0] : site[1], : scan.shape[1], : scan.shape[2]]
             common = self._common(energy, _coarsen_from_middle(np.square(template)), site)
-            yield _divide(strength, common)
+            yield _divide(strength, common, least_part)
 
     def _common(self, energy: np.ndarray, template: np.ndarray, site: tuple[int, int]) -> np.ndarray:
         """Z's squared denominator without s, on the coarse grid."""
@@ -293,12 +295,14 @@ def _spread_around(strength: np.ndarray, index: int) -> float:
     return max(1.0, float(np.sqrt(np.mean(np.square(known))))) if len(known) else 1.0
 
 
-def _divide(raw: np.ndarray, common: np.ndarray) -> np.ndarray:
-    """Z from the sums and their squared denominators, which are on the coarse grid."""
+def _divide(raw: np.ndarray, common: np.ndarray, least_part: float) -> np.ndarray:
+    """Z from the sums and their squared denominators, which are on the coarse grid; 0 where too little is in common."""
+    enough = common[common >= LEAST_ENERGY]
+    least = max(LEAST_ENERGY, least_part * float(np.median(enough))) if enough.size else LEAST_ENERGY
     strength = np.zeros(raw.shape, np.float32)
     rows, columns = raw.shape[1:]
     for z, plane in enumerate(common):
-        scale = np.where(plane >= LEAST_ENERGY, 1 / np.sqrt(np.maximum(plane, 1e-3)), 0).astype(np.float32)
+        scale = np.where(plane >= least, 1 / np.sqrt(np.maximum(plane, 1e-3)), 0).astype(np.float32)
         scale = np.repeat(np.repeat(scale, COARSE, axis=0), COARSE, axis=1)[:rows, :columns]
         np.multiply(raw[z], scale, out=strength[z])
     some = strength[::3, ::5, ::5]
