@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from scipy import ndimage
@@ -19,6 +20,7 @@ from verict.detect.noise_residual import high_pass
 from verict.detect.repeated import Move, Repeat
 
 REACH_PX = 3  # patches of 7 x 7
+AROUND_PX = 8  # of a mask, so that no patch in it meets an edge that the slice has not
 EXTREME_PX = 5  # a key point is the highest or the lowest of so many pixels a side
 LEAST_LEVEL_HU = 4.0  # root mean square of a patch's residual: below it rounding to whole HU is most of it
 NEAR = 0.05  # of descriptions, on the scale of patches of length 1; rounding moves them by 0.2 HU / the patch's level
@@ -32,7 +34,9 @@ MARGIN_PX, MARGIN_MM = 20, 8.0  # around the points of a move
 _SIDE = 2 * REACH_PX + 1
 
 
-def find_copied_patches(hu: np.ndarray, mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> list[Repeat]:
+def find_copied_patches(
+    hu: np.ndarray, mask: np.ndarray, spacing_mm: tuple[float, float, float], *, workers: int = 1
+) -> list[Repeat]:
     """Moves that take one place of the scan to another with the same noise.
 
     Parameters
@@ -43,13 +47,15 @@ def find_copied_patches(hu: np.ndarray, mask: np.ndarray, spacing_mm: tuple[floa
         (z, y, x) bool, where to look.
     spacing_mm
         (z, y, x).
+    workers
+        Threads.
 
     Returns
     -------
     list of Repeat
         Both ways, the clearest first; ``strength`` is the square root of the number of key points times 10.
     """
-    points, patches = _key_points(hu, mask)
+    points, patches = _key_points(hu, mask, workers)
     if len(points) < 2 * LEAST_POINTS:
         return []
     first, second = _near_pairs(patches.reshape(len(points), -1) @ _INVARIANT)
@@ -58,25 +64,36 @@ def find_copied_patches(hu: np.ndarray, mask: np.ndarray, spacing_mm: tuple[floa
     return list(_agree(points, patches, first[far], second[far], spacing_mm))
 
 
-def _key_points(hu: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _key_points(hu: np.ndarray, mask: np.ndarray, workers: int) -> tuple[np.ndarray, np.ndarray]:
     """(n, 3) voxels (z, y, x) and their (n, 7, 7) float32 patches of length 1."""
     points, patches = [np.empty((0, 3), int)], [np.empty((0, _SIDE, _SIDE), np.float32)]
-    for z in np.flatnonzero(mask.any(axis=(1, 2))):
-        residual = high_pass(hu[z])
-        extreme = (ndimage.maximum_filter(residual, EXTREME_PX) == residual) | (
-            ndimage.minimum_filter(residual, EXTREME_PX) == residual
-        )
-        inner = np.zeros_like(extreme)
-        inner[REACH_PX:-REACH_PX, REACH_PX:-REACH_PX] = True
-        y, x = np.nonzero(extreme & mask[z] & inner)
-        view = np.lib.stride_tricks.sliding_window_view(residual, (_SIDE, _SIDE))
-        here = view[y - REACH_PX, x - REACH_PX]
-        here = here - here.mean(axis=(1, 2), keepdims=True)
-        length = np.sqrt(np.square(here).sum(axis=(1, 2)))
-        kept = length >= LEAST_LEVEL_HU * _SIDE
-        points.append(np.stack([np.full(kept.sum(), z), y[kept], x[kept]], axis=1))
-        patches.append(here[kept] / length[kept, None, None])
+    lit = np.flatnonzero(mask.any(axis=(1, 2)))
+    with ThreadPoolExecutor(workers) as pool:
+        for z, (y, x, here) in zip(lit, pool.map(lambda z: _of_slice(hu[z], mask[z]), lit), strict=True):
+            points.append(np.stack([np.full(len(y), z), y, x], axis=1))
+            patches.append(here)
     return np.concatenate(points), np.concatenate(patches)
+
+
+def _of_slice(hu: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows, columns and patches of the key points of a slice; no more than is around its mask is looked at."""
+    around = []
+    for axis in (0, 1):
+        inside = np.flatnonzero(mask.any(axis=1 - axis))
+        around.append(slice(max(0, int(inside[0]) - AROUND_PX), int(inside[-1]) + 1 + AROUND_PX))
+    residual = high_pass(hu[around[0], around[1]])
+    extreme = (ndimage.maximum_filter(residual, EXTREME_PX) == residual) | (
+        ndimage.minimum_filter(residual, EXTREME_PX) == residual
+    )
+    inner = np.zeros_like(extreme)
+    inner[REACH_PX:-REACH_PX, REACH_PX:-REACH_PX] = True
+    y, x = np.nonzero(extreme & mask[around[0], around[1]] & inner)
+    view = np.lib.stride_tricks.sliding_window_view(residual, (_SIDE, _SIDE))
+    here = view[y - REACH_PX, x - REACH_PX]
+    here = here - here.mean(axis=(1, 2), keepdims=True)
+    length = np.sqrt(np.square(here).sum(axis=(1, 2)))
+    kept = length >= LEAST_LEVEL_HU * _SIDE
+    return y[kept] + around[0].start, x[kept] + around[1].start, here[kept] / length[kept, None, None]
 
 
 def _near_pairs(described: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

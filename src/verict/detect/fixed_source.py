@@ -153,8 +153,8 @@ def _windows(spacing_mm: tuple[float, float, float]) -> list[_Window]:
     along = int(np.clip(PATCH_MM / step, 1, CUBE_HALF))
     injected_px = INJECTED_MM / pixel
     return [
-        _Window(_gaussian(along, PATCH_PX), (along, *(round(HALF_FALL * PATCH_PX),) * 2)),  # type: ignore[arg-type]
-        _Window(_gaussian(CUBE_HALF, injected_px), (SURE_HALF, *(round(HALF_FALL * injected_px),) * 2), is_dense=True),  # type: ignore[arg-type]
+        _Window(_gaussian(along, PATCH_PX), (along, *(round(HALF_FALL * PATCH_PX),) * 2)),
+        _Window(_gaussian(CUBE_HALF, injected_px), (SURE_HALF, *(round(HALF_FALL * injected_px),) * 2), is_dense=True),
     ]
 
 
@@ -188,7 +188,7 @@ def _times(place: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 def _area(mask: np.ndarray, reach: tuple[int, ...]) -> tuple[slice, slice] | None:
     """Rows and columns of the lungs, and so many around them that most of a window of a site in them is kept."""
-    flat = mask.any(axis=0)
+    flat: np.ndarray = mask.any(axis=0)
     if not flat.any():
         return None
     found = []

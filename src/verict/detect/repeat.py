@@ -95,7 +95,7 @@ def _find(volume: CTVolume, mask: np.ndarray, workers: int) -> list[_Found]:
     noisy = mask & ~_clipped(volume.hu)
     residual *= noisy
     high = _HighPass(volume.hu)
-    for repeat in find_copied_patches(volume.hu, noisy, volume.spacing_mm):
+    for repeat in find_copied_patches(volume.hu, noisy, volume.spacing_mm, workers=workers):
         pasted = _find_pasted(residual, high, repeat, volume.spacing_mm[0])
         if pasted is not None:
             found.append(pasted)
