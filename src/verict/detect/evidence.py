@@ -73,10 +73,11 @@ class ScoreMap:
 class Evidence:
     """All one detector has to say of one series.
 
-    ``card`` is the model card of a learned detector (None for rules); ``mark_threshold`` the score
-    at and above which a map cell is a mark (None without a map); ``words`` turns a mark into a
-    sentence for the report. ``parts`` is, of a detector that weighs others together, what each of them adds to the
-    score: by slice z and name a map like ``score_map``'s, not averaged along z; slices without a mark are left out.
+    ``card`` is the model card of a learned detector (None for rules); ``thresholds`` what an untrained one is judged
+    by, under the names a card's ``calibration`` has; ``mark_threshold`` the score at and above which a map cell is a
+    mark (None without a map); ``words`` turns a mark into a sentence for the report. ``parts`` is, of a detector that
+    weighs others together, what each of them adds to the score: by slice z and name a map like ``score_map``'s, not
+    averaged along z; slices without a mark are left out.
     """
 
     detector: str
@@ -87,6 +88,12 @@ class Evidence:
     mark_threshold: float | None = None
     words: str = ""
     parts: Mapping[int, Mapping[str, np.ndarray]] = field(default_factory=dict, repr=False)
+    thresholds: Mapping[str, float] | None = field(default=None, repr=False)
+
+    @property
+    def calibration(self) -> Mapping[str, float] | None:
+        """The four thresholds of `verict.detect.verdict`: the card's, else the detector's own; None without any."""
+        return self.thresholds if self.card is None else self.card["calibration"]
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ _CLASSES = {
     "spectrum": "verict.detect.spectrum:SpectrumDetector",
     "localiser": "verict.detect.localiser:LocaliserDetector",
     "fusion": "verict.detect.fusion:FusionDetector",
+    "repeat": "verict.detect.repeat:RepeatDetector",
 }
 
-DEFAULT = ("header", "fusion")
+DEFAULT = ("header", "fusion")  # spectrum and localiser are parts of fusion; repeat runs when it is named
 
 
 def names() -> tuple[str, ...]:

@@ -15,7 +15,8 @@
    decisive there. The regions stay listed, without a likelihood ratio. With nothing marked the verdict stays, and
    its reason says the same.
 
-All four thresholds come from the model card, where they were fitted on authentic scans only. What a region and a
+All four thresholds come from the model card, or of an untrained detector from its own file; they were fitted on
+authentic scans only. What a region and a
 series weigh as evidence stands beside the verdict and changes nothing about it, see `verict.detect.weight`.
 """
 
@@ -81,10 +82,10 @@ def averaged_slices(volume: CTVolume, run: slice) -> int:
 
 def find_regions(volume: CTVolume, evidence: Evidence, sop_instance_uids: tuple[str, ...]) -> tuple[Region, ...]:
     """The regions of one detector's map, by `Region.rank`."""
-    if evidence.score_map is None or evidence.card is None:
+    calibration = evidence.calibration
+    if evidence.score_map is None or calibration is None:
         return ()
     averaged = average_along_z(evidence.score_map.values, volume)
-    calibration = evidence.card["calibration"]
     regions: list[Region] = []
     for run in volume.runs:
         in_depth = averaged_slices(volume, run) >= MIN_RUN_SLICES

@@ -183,11 +183,11 @@ def score_scan(scan: Scan, subject: Subject, entrant: Entrant, *, workers: int |
 
 
 def _calibration_of(evidence: Evidence, model: Model | FusionModel | None) -> dict[str, float]:
-    """The model's thresholds, the card's, or the mark threshold alone, with which nothing is decisive."""
+    """The model's thresholds, the card's or the detector's own, or the mark threshold, with which nothing decides."""
     if model is not None:
         return dict(model.calibration)
-    if evidence.card is not None:
-        return {key: float(evidence.card["calibration"][key]) for key in THRESHOLDS}
+    if evidence.calibration is not None:
+        return {key: float(evidence.calibration[key]) for key in THRESHOLDS}
     if evidence.mark_threshold is None:
         raise UsageError(f"the detector {evidence.detector} gives no threshold with its map")
     mark = float(evidence.mark_threshold)
