@@ -170,7 +170,7 @@ def test_the_demo_finds_its_forgery_by_the_pixels(
         assert (tmp_path / "d" / f"{name}.html").stat().st_size > 10_000
         assert len(list((tmp_path / "d" / name).iterdir())) == demo.SLICES
     assert content["series"][0]["verdict"] == "suspicious"
-    assert "by spectrum" in done.stdout
+    assert "by fusion" in done.stdout
     assert "in the pixels alone" in done.stdout
     assert str(tmp_path / "d" / "forged.html") in done.stdout
     one = pydicom.dcmread(next((tmp_path / "d" / "forged").iterdir()), stop_before_pixels=True)

@@ -160,7 +160,7 @@ def test_options_reach_the_examination(stand_in: StandIn, here: Path) -> None:
     _run("a", "--series", "1.2.3", "--detector", "spectrum", "--detector", "spectrum", "--workers", "3")
     assert stand_in.asked == [("a", StandInOptions(("spectrum",), "1.2.3", 3, False))]
     _run("b")
-    assert stand_in.asked[1] == ("b", StandInOptions(("header", "spectrum"), None, None, False))
+    assert stand_in.asked[1] == ("b", StandInOptions(("header", "fusion"), None, None, False))
 
 
 def test_json_to_stdout_is_json_alone(stand_in: StandIn, here: Path) -> None:
@@ -307,7 +307,7 @@ def test_help_explains_the_exit_codes() -> None:
         "130 interrupted",
     ):  # fmt: skip
         assert said in text, said
-    assert "header, spectrum" in text
+    assert "header, spectrum, localiser, fusion, repeat" in text
 
 
 def test_progress_is_shown_on_a_terminal_only(

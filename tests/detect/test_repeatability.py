@@ -68,7 +68,7 @@ def write(folder: Path, **settings) -> list[Path]:
 
 
 def scan(path: Path, **options) -> SeriesResult:
-    result = examine(path, ScanOptions(**options))
+    result = examine(path, ScanOptions(**{"detectors": ("header", "spectrum"), **options}))
     assert not result.failures
     (series,) = result.series
     return series

@@ -24,7 +24,7 @@ from verict.detect.evidence import Confidence, Evidence, Finding, Needs
 from verict.detect.fitness import Fitness, identify_limits
 from verict.detect.model import Model, load_model
 from verict.detect.result import NotExamined, Verdict
-from verict.detect.scan import ScanOptions, examine
+from verict.detect.scan import ScanOptions
 from verict.detect.verdict import average_along_z
 from verict.errors import InputError, ModelError, UsageError
 from verict.provenance import sha256_of
@@ -32,6 +32,15 @@ from verict.report.json import to_json
 
 SIZE, SPACING = 160, (3.0, 2.0, 2.0)
 Detect = Callable[[CTVolume, "LungRegion | None"], Evidence]
+
+
+def with_spectrum(**options: object) -> ScanOptions:
+    """Headers and one detector that a test can stand in for, unless others are named."""
+    return ScanOptions(**{"detectors": ("header", "spectrum"), **options})
+
+
+def examine(path: Path, options: ScanOptions | None = None, *progress: object):
+    return scan.examine(path, options or with_spectrum(), *progress)
 
 
 class StandIn:
@@ -126,7 +135,7 @@ def essence(result) -> list[tuple]:
 
 def test_a_plain_series_is_judged(tmp_path):
     write(tmp_path)
-    result = examine(tmp_path, ScanOptions(workers=1))
+    result = examine(tmp_path, with_spectrum(workers=1))
     (series,) = result.series
     assert (result.failures, result.not_examined) == ((), ())
     assert (series.slice_count, len(series.sop_instance_uids)) == (5, 5)
@@ -141,7 +150,7 @@ def test_a_plain_series_is_judged(tmp_path):
 def test_pictures_are_kept_where_asked_for(tmp_path, stand_in):
     write(tmp_path)
     stand_in(hot_map)
-    (series,) = examine(tmp_path, ScanOptions(workers=1, pictures=True)).series
+    (series,) = examine(tmp_path, with_spectrum(workers=1, pictures=True)).series
     assert [p.region for p in series.pictures] == [0]
     np.testing.assert_array_equal(
         series.pictures[0].hu, make_body_hu(5, SIZE, SIZE)[series.regions[0].peak_slice].astype(np.float32)
@@ -151,7 +160,7 @@ def test_pictures_are_kept_where_asked_for(tmp_path, stand_in):
 def test_pixel_detectors_are_given_no_headers(tmp_path, stand_in):
     write(tmp_path, PatientName="ZEBRA^QUAGGA")
     detector = stand_in(calm_map)
-    examine(tmp_path, ScanOptions(workers=3))
+    examine(tmp_path, with_spectrum(workers=3))
     ((volume, lungs, workers),) = detector.seen
     assert workers == 3
     assert lungs is not None
@@ -174,11 +183,11 @@ def test_a_marked_place_is_named_in_voxels_and_patient_mm(tmp_path, stand_in):
 
 def test_detectors_run_as_asked_for(tmp_path):
     write(tmp_path)
-    (series,) = examine(tmp_path, ScanOptions(detectors=("header",))).series
+    (series,) = examine(tmp_path, with_spectrum(detectors=("header",))).series
     assert (series.score, series.verdict) == (None, Verdict.NO_EVIDENCE)
     assert "no pixel detector" in series.reason
     with pytest.raises(UsageError, match="did you mean header"):
-        examine(tmp_path, ScanOptions(detectors=("haeder",)))
+        examine(tmp_path, with_spectrum(detectors=("haeder",)))
 
 
 def test_lone_slices_are_said(tmp_path):
@@ -257,14 +266,14 @@ def test_one_series_of_several_may_be_chosen(tmp_path):
     both = examine(tmp_path)
     assert len(both.series) == 2
     for series in both.series:
-        (chosen,) = essence(examine(tmp_path, ScanOptions(series=series.series_instance_uid)))
+        (chosen,) = essence(examine(tmp_path, with_spectrum(series=series.series_instance_uid)))
         assert chosen == essence(replace(both, series=(series,)))[0]
 
 
 def test_an_unknown_series_is_refused_with_the_known_ones(tmp_path):
     write(tmp_path, series_uid="1.2.3.4")
     with pytest.raises(UsageError, match="no such series") as refused:
-        examine(tmp_path, ScanOptions(series="1.2.3.5"))
+        examine(tmp_path, with_spectrum(series="1.2.3.5"))
     assert refused.value.found == "1.2.3.5"
     assert "1.2.3.4" in refused.value.expected
 
@@ -311,7 +320,7 @@ def test_slices_left_out_count_as_not_examined(tmp_path, stand_in, monkeypatch):
 def test_progress_names_what_is_done(tmp_path):
     write(tmp_path)
     told: list[tuple[str, int, int]] = []
-    examine(tmp_path, ScanOptions(workers=1), lambda *step: told.append(step))
+    examine(tmp_path, with_spectrum(workers=1), lambda *step: told.append(step))
     assert all(0 <= done <= total for _, done, total in told)
     assert {"looking for series", "examining series", "reading slices", "finding the lungs"} <= {t[0] for t in told}
 
@@ -336,7 +345,7 @@ def test_findings_between_series_only_reach_indeterminate(tmp_path, stand_in, mo
 def test_series_are_not_compared_where_headers_are_not_asked_for(tmp_path, monkeypatch):
     write(tmp_path)
     monkeypatch.setattr(scan, "examine_across", lambda fingerprints: pytest.fail("headers were not asked for"))
-    examine(tmp_path, ScanOptions(detectors=("spectrum",)))
+    examine(tmp_path, with_spectrum(detectors=("spectrum",)))
 
 
 # --- whether thresholds hold ---
@@ -377,7 +386,7 @@ def test_unusual_noise_is_told_and_keeps_a_marked_series_from_being_suspicious(
 def test_fitness_is_asked_only_where_pixels_were_judged(tmp_path, monkeypatch):
     write(tmp_path)
     monkeypatch.setattr(scan, "examine_fitness", lambda *_: pytest.fail("no pixel detector was run"))
-    examine(tmp_path, ScanOptions(detectors=("header",)))
+    examine(tmp_path, with_spectrum(detectors=("header",)))
 
 
 # --- provenance ---
@@ -385,7 +394,7 @@ def test_fitness_is_asked_only_where_pixels_were_judged(tmp_path, monkeypatch):
 
 def test_provenance_holds_options_and_the_models_that_were_run(tmp_path):
     write(tmp_path)
-    options = ScanOptions(detectors=("spectrum", "header"), workers=2)
+    options = with_spectrum(detectors=("spectrum", "header"), workers=2)
     provenance = examine(tmp_path, options).provenance
     card = load_model("spectrum").card
     assert provenance["models"] == {
@@ -398,7 +407,7 @@ def test_provenance_holds_options_and_the_models_that_were_run(tmp_path):
         "detectors": ["spectrum", "header"], "series": None, "workers": 2, "pictures": False,
     }  # fmt: skip
     json.dumps(provenance)
-    assert examine(tmp_path, ScanOptions(detectors=("header",))).provenance["models"] == {}
+    assert examine(tmp_path, with_spectrum(detectors=("header",))).provenance["models"] == {}
 
 
 # --- the way a scan is handed over ---
@@ -451,7 +460,7 @@ def test_reencoding_does_not_matter(tmp_path, low_thresholds, syntax):
 @pytest.mark.parametrize("workers", [1, 4])
 def test_workers_do_not_matter(tmp_path, low_thresholds, workers):
     write(tmp_path)
-    assert essence(examine(tmp_path, ScanOptions(workers=workers))) == essence(examine(tmp_path))
+    assert essence(examine(tmp_path, with_spectrum(workers=workers))) == essence(examine(tmp_path))
 
 
 # --- exit codes ---

@@ -113,7 +113,7 @@ def run_demo(folder: Path, seed: int, console: Console, errors: Console) -> list
     complaints = judge_untouched(results["untouched"], console) + judge_forged(results["forged"], truth, console)
     console.print(
         "\nEvery forged file says in its headers that verict forged it; no option leaves that out. A real forger\n"
-        "would not be so kind, so the place is sought in the pixels alone: the spectrum detector never sees\n"
+        "would not be so kind, so the place is sought in the pixels alone: detectors of noise never see\n"
         "headers, and headers alone never make a scan suspicious. The chest is simulated; this shows that verict\n"
         "works on this machine, not how well it does on patients' scans."
     )

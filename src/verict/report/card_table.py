@@ -7,6 +7,7 @@ the shipped card of the detector it is named after; everything else in it is wri
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,5 +41,4 @@ def renew_figures(text: str, card: dict[str, Any]) -> str:
 
 if __name__ == "__main__":
     for document in sys.argv[1:]:
-        card_of_document = load_card(Path(document).stem)
-        renew_files([document], lambda text, card=card_of_document: renew_figures(text, card))
+        renew_files([document], partial(renew_figures, card=load_card(Path(document).stem)))

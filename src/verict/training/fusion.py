@@ -199,8 +199,8 @@ def _score_case(case: KeptCase, chosen: tuple[int, Mapping[str, Model]]) -> tupl
 
 def add_up(maps: Maps, weights: Mapping[str, float]) -> np.ndarray:
     """(z, rows, columns) weighted sum of the members' maps."""
-    total = sum(np.float32(weights[name]) * maps[name] for name in MEMBERS)
-    return (total + np.float32(weights["constant"])).astype(np.float32)
+    parts = [np.float32(weights[name]) * maps[name] for name in MEMBERS]
+    return np.asarray(sum(parts) + np.float32(weights["constant"]), np.float32)
 
 
 def _tabulate(case: KeptCase, values: np.ndarray) -> PlaceTable:
