@@ -19,7 +19,9 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -27,12 +29,12 @@ import torch
 from verict.datasets.scans import Scan, Source
 from verict.datasets.splits import Scanner
 from verict.detect.evidence import ScoreMap
-from verict.detect.localiser import MAP_ORIGIN_PX, MAP_STRIDE_PX
+from verict.detect.localiser import MAP_ORIGIN_PX, MAP_STRIDE_PX, average_runs
 from verict.documents import replace_part
 from verict.evaluation.case import Case, PlaceKind, Seen
 from verict.evaluation.matching import match_places
 from verict.evaluation.outline import mark_patch, on_map, overlap
-from verict.evaluation.places import PlaceTable, tabulate_places
+from verict.evaluation.places import PlaceTable, join_tables, tabulate_places
 from verict.statistics import tell_apart
 from verict.training.localiser.bank import Maker, Tags
 from verict.training.localiser.campaigns import KeptCase, Painted, keep_campaign
@@ -46,6 +48,7 @@ from verict.training.phantoms import FOLDER as PHANTOM
 METHODS = (("ctgan", "diffusion"), ("splice", "splice-poisson", "copy-move"), ("inpaint", "parametric"))
 TOUCH_UPS = (("none", "jpeg2000", "resampled"), ("white", "zoomed"), ("copied", "matched"))
 HALVES = 2
+SEED = 1  # of the untouched places
 START, END = "<!-- cells: start -->", "<!-- cells: end -->"
 NO_THRESHOLDS = {"mark_threshold": 0.0, "decisive_threshold": 0.0, "run_mark_threshold": 0.0,
                  "run_decisive_threshold": 0.0}  # places are ranked, not marked
@@ -140,20 +143,61 @@ def _fit_one(name: str, file: Path, recipe: FitRecipe, seed: int) -> dict[str, t
     return network.state_dict()
 
 
-def judge(cases: Sequence[KeptCase], networks: dict[Fold, MapNetwork], half_of: dict[str, int]) -> Iterator[Judged]:
+def judge(
+    campaign: Path, work: Path, networks: dict[Fold, MapNetwork], half_of: dict[str, int], workers: int
+) -> Iterator[Judged]:
     """Every forged place by the network that saw neither its method nor its touch-up nor its patient.
 
     Patients of simulated chests are no one's to learn from: they are judged by the networks of their turn.
     """
-    patients = sorted({case.subject.patient for case in cases})
-    half = {p: half_of.get(p, number % HALVES) for number, p in enumerate(patients)}
-    for done, (fold, network) in enumerate(networks.items()):
-        own = [case for case in cases if half[case.subject.patient] == fold.half]
-        alone = [_to_case(case, case.score(network, joined=False)) for case in own]
-        joined = [_to_case(case, case.score(network)) for case in own]
-        tables = [tabulate_places(scored) for scored in (joined, alone)]
-        yield from _judge_fold(fold, own, joined, tables)
-        _report("judging", done + 1, len(networks))
+    for _ in keep_campaign(campaign, work, SEED, workers, _report):
+        pass  # measured once, two processes read it
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
+        jobs = [pool.submit(_score_some, campaign, work, networks, half_of, (n, workers)) for n in range(workers)]
+        scored = sorted((one for job in jobs for one in job.result()), key=lambda one: one.index)
+    for fold in networks:
+        own = [one for one in scored if fold in one.tables]
+        joined, alone = (
+            reduce(join_tables, [replace(o.tables[fold][i], case=o.tables[fold][i].case + o.index) for o in own])
+            for i in range(2)
+        )
+        overlaps = {key: value for one in own for key, value in one.overlaps[fold].items()}
+        yield from _judge_fold(fold, joined, alone, overlaps)
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A scan of the campaign: its places as each network of its half scores them, averaged along z and alone.
+
+    ``overlaps`` by scan, slice, method and touch-up.
+    """
+
+    index: int
+    tables: dict[Fold, tuple[PlaceTable, PlaceTable]]
+    overlaps: dict[Fold, dict[tuple[int, int, str, str], float]]
+
+
+def _score_some(
+    campaign: Path, work: Path, networks: dict[Fold, MapNetwork], half_of: dict[str, int], part: tuple[int, int]
+) -> list[Scored]:
+    torch.set_num_threads(1)
+    found = []
+    for index, case in enumerate(keep_campaign(campaign, work, SEED, 1, lambda *_: None)):
+        if index % part[1] != part[0]:
+            continue
+        half = half_of.get(case.subject.patient, crc32(case.subject.patient.encode()) % HALVES)
+        tables, overlaps = {}, {}
+        for fold, network in networks.items():
+            if fold.half != half:
+                continue
+            alone = case.score(network, joined=False)
+            joined = _to_case(case, average_runs(alone, case.subject.geometry))
+            tables[fold] = tabulate_places([joined]), tabulate_places([_to_case(case, alone)])
+            overlaps[fold] = {
+                (index, p.z, p.method, p.touch_up): _overlap(joined.score_map, p, case) for p in case.painted
+            }
+        found.append(Scored(index, tables, overlaps))
+    return found
 
 
 def _to_case(case: KeptCase, values: np.ndarray) -> Case:
@@ -161,18 +205,15 @@ def _to_case(case: KeptCase, values: np.ndarray) -> Case:
 
 
 def _judge_fold(
-    fold: Fold, own: Sequence[KeptCase], joined: Sequence[Case], tables: Sequence[PlaceTable]
+    fold: Fold, joined: PlaceTable, alone: PlaceTable, overlaps: dict[tuple[int, int, str, str], float]
 ) -> Iterator[Judged]:
-    wins = [_shares_below(table, lambda t: t.score) for table in tables]
-    content = _shares_below(tables[0], lambda t: t.centre_hu)
-    for (index, z, method, touch_up, kind), share in wins[0].items():
-        if method not in METHODS[fold.methods] or touch_up not in TOUCH_UPS[fold.touch_ups]:
-            continue
-        case = own[index]
-        painted = next((p for p in case.painted if (p.z, p.method, p.touch_up) == (z, method, touch_up)), None)
-        iou = np.nan if painted is None else _overlap(joined[index].score_map, painted, case)
-        key = (index, z, method, touch_up, kind)
-        yield Judged(method, touch_up, kind, case.subject.patient, share, wins[1][key], content[key], iou)
+    wins = [_shares_below(table, lambda t: t.score) for table in (joined, alone)]
+    content = _shares_below(joined, lambda t: t.centre_hu)
+    for key, share in wins[0].items():
+        method, touch_up, kind, patient = key[2:]
+        if method in METHODS[fold.methods] and touch_up in TOUCH_UPS[fold.touch_ups]:
+            iou = overlaps.get(key[:4], np.nan)
+            yield Judged(method, touch_up, kind, patient, share, wins[1][key], content[key], iou)
 
 
 def _overlap(score_map: ScoreMap, painted: Painted, case: KeptCase) -> float:
@@ -199,9 +240,9 @@ def _shares_below(table: PlaceTable, scores: Callable[[PlaceTable], np.ndarray])
     return found
 
 
-def _key(table: PlaceTable, row: int) -> tuple[int, int, str, str, str]:
+def _key(table: PlaceTable, row: int) -> tuple[int, int, str, str, str, str]:
     return (int(table.case[row]), int(table.z[row]), str(table.method[row]), str(table.touch_up[row]),
-            str(table.kind[row]))
+            str(table.kind[row]), str(table.patient[row]))
 
 
 def tabulate(judged: Sequence[Judged]) -> Iterator[str]:
@@ -296,8 +337,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 bank.read(index)
     half_of = deal_halves(scans)
     networks = fit_all(scans, half_of, options.work, recipe, options.workers)
-    cases = list(keep_campaign(options.campaign, options.work, 1, options.workers, _report))
-    table = "\n".join(tabulate(list(judge(cases, networks, half_of))))
+    judged = list(judge(options.campaign, options.work, networks, half_of, options.workers))
+    table = "\n".join(tabulate(judged))
     print(table)
     if options.write:
         text = options.write.read_text(encoding="utf-8")

@@ -25,8 +25,8 @@ def test_training_without_its_extra_says_what_to_install(command: str, monkeypat
 
 
 @pytest.mark.extra
-def test_data_that_is_not_there_is_named(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
+def test_data_that_is_not_there_is_named(tmp_path: Path, require_extra) -> None:
+    require_extra("torch")
     done = CliRunner().invoke(app, ["train", "localiser", "--data", str(tmp_path / "no"), "--out", str(tmp_path / "o")])
     assert done.exit_code == 1
     assert "no such collection" in done.stderr
@@ -34,8 +34,8 @@ def test_data_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.extra
-def test_a_recipe_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
+def test_a_recipe_that_cannot_be_read_is_named(tmp_path: Path, require_extra) -> None:
+    require_extra("torch")
     recipe = tmp_path / "recipe.toml"
     recipe.write_text("wide = 3", encoding="utf-8")
     done = CliRunner().invoke(app, ["train", "localiser", "--data", str(tmp_path), "--recipe", str(recipe)])

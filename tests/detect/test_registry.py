@@ -32,7 +32,11 @@ def test_each_call_gives_a_detector_of_its_own():
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("spektrum", "did you mean spectrum"), ("", "known: fusion, header"), ("X", "known: fusion, header, localiser, repeat, spectrum")],
+    [
+        ("spektrum", "did you mean spectrum"),
+        ("", "known: fusion, header"),
+        ("X", "known: fusion, header, localiser, repeat, spectrum"),
+    ],
 )
 def test_unknown_name_is_refused_with_a_hint(name, hint):
     with pytest.raises(UsageError, match=hint):

@@ -19,6 +19,7 @@ def train_fusion(
     campaign: Annotated[Path, typer.Option(help="Folder that verict tamper campaign made.")],
     out: Annotated[Path, typer.Option(help="Where fusion.json goes.")] = Path("fusion-model"),
     weights: Annotated[Path, typer.Option(help="Folder of the detectors' models; the shipped ones.")] = WEIGHTS,
+    *,
     work: Annotated[Path | None, typer.Option(help="Scratch folder for measurements. OUT/work by default.")] = None,
     ledger: Annotated[
         Path | None, typer.Option(help="CSV that gets a line for each look at the real fakes; beside the card.")

@@ -23,6 +23,7 @@ def train_localiser(
     work: Annotated[
         Path | None, typer.Option(help="Scratch folder; a killed training goes on from it. OUT/work by default.")
     ] = None,
+    *,
     ledger: Annotated[
         Path | None, typer.Option(help="CSV that gets a line for each look at the real fakes; beside the weights.")
     ] = None,

@@ -90,7 +90,7 @@ def blend_slice(
     if is_bright:
         new = _put_ball(new, pixel_mm, rng)
         resembles.add(BALL)
-    added = _make_noise(noise, hu, new, here, (y, x), half, rng)
+    added = _make_noise(noise, hu, new, here, at=(y, x), half=half, rng=rng)
     window = _footprint(here.shape, rng, largest=1.0)
     if is_bright and rng.random() < 0.5:  # as CT-GAN blends what it injects
         window = window * sigmoid((new - LUNG_BELOW_HU) / 70)
@@ -186,7 +186,7 @@ def _put_ball(image: np.ndarray, pixel_mm: float, rng: np.random.Generator) -> n
 
 
 def _make_noise(
-    law: str, hu: np.ndarray, new: np.ndarray, here: np.ndarray, at: tuple[int, int], half: int,
+    law: str, hu: np.ndarray, new: np.ndarray, here: np.ndarray, *, at: tuple[int, int], half: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """(h, w) float32 HU to be added."""

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from verict.detect.localiser_features import CHANNEL_COUNT, DEPTH
-from verict.detect.spectrum_features import STRIDE_PX
 
 CLASSES = 3  # clean, removed, injected
 QUARTERS = 4
@@ -137,7 +136,7 @@ class MapNetwork(nn.Module):
 
 
 class PixelNetwork(nn.Module):
-    """Design *pixel*: fixed high-pass filters, then strided convolutions down to one cell each `STRIDE_PX`."""
+    """Design *pixel*: fixed high-pass filters, then strided convolutions down to one cell each 8 pixels."""
 
     filters: Tensor
 
@@ -160,7 +159,7 @@ class PixelNetwork(nn.Module):
         return self.trunk(cells, batch.mask)[crop, :, row, column].unflatten(1, (QUARTERS, CLASSES))
 
     def encode(self, pixels: Tensor, noise_hu: Tensor) -> Tensor:
-        """(n, width, y / `STRIDE_PX`, x / `STRIDE_PX`)."""
+        """(n, width, y / 8, x / 8): three halvings."""
         fine = functional.conv2d(pixels.clamp(-1100, 1000), self.filters, padding=2)
         fine = (fine / noise_hu.clamp(min=2.0)[:, None, None, None]).clamp(-TRUNCATED, TRUNCATED)
         first = self.down[0](fine)
@@ -170,7 +169,7 @@ class PixelNetwork(nn.Module):
         return here
 
     def forward(self, pixels: Tensor, noise_hu: Tensor, mask: Tensor) -> Tensor:
-        """(2 rows, 2 columns) score of (y, x) pixels, of `STRIDE_PX` times the size of the mask."""
+        """(2 rows, 2 columns) score of (y, x) pixels, of 8 times the size of the mask."""
         cells = self.encode(pixels[None, None], noise_hu[None])
         return to_score(self.trunk(cells, mask[None, None])[0].permute(1, 2, 0))
 
@@ -206,6 +205,3 @@ def _high_pass() -> Tensor:
     kernels.append(square)
     stack = torch.stack(kernels)
     return (stack / stack.flatten(1).norm(dim=1)[:, None, None])[:, None]
-
-
-assert STRIDE_PX == 8  # three halvings

@@ -208,7 +208,7 @@ def fit(
         step += 1
         progress(f"fitting, loss {np.mean(losses[-100:]):.4f}", step, recipe.steps)
         if step % recipe.save_every == 0 or step == recipe.steps:
-            _save(file, network, optimiser, averaged, step, losses, recipe, seed)
+            _save(file, network, optimiser, averaged, step=step, losses=losses, recipe=_identify(recipe, seed))
     network.load_state_dict(averaged)
     spent = max(time.perf_counter() - begun, 1e-9)
     facts = {
@@ -241,14 +241,14 @@ def _learning_rate(step: int, recipe: FitRecipe) -> float:
 
 
 def _save(
-    file: Path, network: torch.nn.Module, optimiser: torch.optim.Optimizer, averaged: dict[str, torch.Tensor],
-    step: int, losses: list[float], recipe: FitRecipe, seed: int,
+    file: Path, network: torch.nn.Module, optimiser: torch.optim.Optimizer, averaged: dict[str, torch.Tensor], *,
+    step: int, losses: list[float], recipe: str,
 ) -> None:
     """Write under another name first, so that a kill leaves the checkpoint before it whole."""
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".partial")
     torch.save({
-        "recipe": _identify(recipe, seed), "step": step, "losses": losses, "averaged": averaged,
+        "recipe": recipe, "step": step, "losses": losses, "averaged": averaged,
         "network": network.state_dict(), "optimiser": optimiser.state_dict(),
     }, partial)  # fmt: skip
     partial.replace(file)

@@ -32,12 +32,11 @@ class KeptScans:
     """
 
     def __init__(self, scans: list[Scan], folder: Path, workers: int, progress: Progress) -> None:
-        global _SCANS
         self.scans, self._folder = scans, folder
         folder.mkdir(parents=True, exist_ok=True)
         missing = [i for i in range(len(scans)) if not self._file(i).is_file()]
         if missing:
-            _SCANS = scans
+            _SCANS[:] = scans
             with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
                 jobs = [pool.submit(_keep, i, self._file(i)) for i in missing]
                 for done, job in enumerate(jobs):

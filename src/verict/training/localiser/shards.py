@@ -17,7 +17,7 @@ from verict.training.localiser.bank import CROP_PX, Example, Maker, Tags
 
 NUMBERS_A_SHARD = 40
 
-_MAKER: Maker | None = None  # of a process that makes shards; inherited, so that the scans are in memory once
+_MAKERS: list[Maker] = []  # the one of a process that makes shards; inherited, so that the scans are in memory once
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +61,7 @@ class Bank:
         self._pool: ProcessPoolExecutor | None = None
         missing = [i for i in range(-1, count) if not self._file(i).is_file()]
         if workers and missing:
-            global _MAKER
-            _MAKER = maker
+            _MAKERS[:] = [maker]
             self._pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork"),
                                              initializer=os.nice, initargs=(5,))
             self._jobs = {i: self._pool.submit(_make_in_process, i, self._file(i)) for i in missing}
@@ -111,8 +110,7 @@ def _make(maker: Maker, index: int) -> list[Example]:
 
 
 def _make_in_process(index: int, file: Path) -> None:
-    assert _MAKER is not None
-    write_shard(_make(_MAKER, index), file)
+    write_shard(_make(_MAKERS[0], index), file)
 
 
 def write_shard(examples: Sequence[Example], file: Path) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ from verict.training.localiser.sources import Stock, gather_stock, read_sources
 from verict.training.phantoms import FOLDER as PHANTOM
 
 NAME = "localiser"
-_BANK: Bank | None = None  # of a process that fits a fold; inherited
+_BANKS: list[Bank] = []  # the one of a process that fits a fold; inherited
 _KEEP: dict[int, Callable[[Tags], bool]] = {}
 
 
@@ -164,7 +164,9 @@ def train_localiser(
     out.mkdir(parents=True, exist_ok=True)
     bank_name = f"bank-{recipe.seed}-{recipe.chests}"
     with Bank(Maker(stock, recipe.seed), work / bank_name, recipe.shards, workers) as bank:
-        networks, facts = fit_folds(bank, scans, fold_of, recipe, work, progress, workers)
+        networks, facts = fit_folds(
+            bank, scans, fold_of, recipe, work=work, progress=progress, workers=workers
+        )
     shipped = networks.pop()
     difference = write_onnx(shipped, out / f"{NAME}.onnx")
     for k, network in enumerate(networks):
@@ -237,8 +239,8 @@ def may_learn(
 
 
 def fit_folds(
-    bank: Bank, scans: Sequence[Scan], fold_of: dict[str, int], recipe: LocaliserRecipe, work: Path, progress: Progress,
-    workers: int,
+    bank: Bank, scans: Sequence[Scan], fold_of: dict[str, int], recipe: LocaliserRecipe, *, work: Path,
+    progress: Progress, workers: int,
 ) -> tuple[list[MapNetwork], list[dict[str, float]]]:
     """Networks of all folds and, last, the one fitted on everything; and what `fit` tells of each.
 
@@ -252,8 +254,8 @@ def fit_folds(
     done[-1] = network.state_dict(), facts
     for index in range(-1, bank.count):  # the others find every shard on the disk
         bank.read(index)
-    global _BANK, _KEEP
-    _BANK, _KEEP = Bank(Maker(Stock((), (), ()), recipe.seed), bank.folder, bank.count, 0), keep
+    _BANKS[:] = [Bank(Maker(Stock((), (), ()), recipe.seed), bank.folder, bank.count, 0)]
+    _KEEP.update(keep)
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
         futures = {k: pool.submit(_fit_fold, k, work / f"network-{k}.pt", recipe_of, recipe.seed) for k in jobs[1:]}
         for number, (k, future) in enumerate(futures.items()):
@@ -261,8 +263,7 @@ def fit_folds(
             done[k] = future.result()
     networks: list[MapNetwork] = []
     for k in (*jobs[1:], -1):
-        fitted = make_network(recipe.fit.network)
-        assert isinstance(fitted, MapNetwork)  # train_localiser refuses the others
+        fitted = cast(MapNetwork, make_network(recipe.fit.network))  # train_localiser refuses the others
         fitted.load_state_dict(done[k][0])
         networks.append(fitted.eval())
     return networks, [done[k][1] for k in (*jobs[1:], -1)]
@@ -270,8 +271,7 @@ def fit_folds(
 
 
 def _fit_fold(fold: int, file: Path, recipe: FitRecipe, seed: int) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
-    assert _BANK is not None
-    network, facts = fit(_BANK, _KEEP[fold], file, recipe, seed + 1 + fold, lambda *_: None)
+    network, facts = fit(_BANKS[0], _KEEP[fold], file, recipe, seed + 1 + fold, lambda *_: None)
     return network.state_dict(), facts
 
 
