@@ -142,8 +142,8 @@ def find_fixed_source(
                 kept[i] += search.peaks(strength, start)
     hits = []
     for window, peaks in zip(windows, kept, strict=True):
-        for strength, centre in sorted(peaks, reverse=True)[:CANDIDATES]:
-            hits.append(Hit(centre, middle, strength, window.half))  # type: ignore[arg-type]
+        for height, centre in sorted(peaks, reverse=True)[:CANDIDATES]:
+            hits.append(Hit(centre, middle, height, window.half))  # type: ignore[arg-type]
     return hits
 
 
@@ -188,7 +188,7 @@ def _times(place: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 def _area(mask: np.ndarray, reach: tuple[int, ...]) -> tuple[slice, slice] | None:
     """Rows and columns of the lungs, and so many around them that most of a window of a site in them is kept."""
-    flat: np.ndarray = mask.any(axis=0)
+    flat = np.asarray(mask.any(axis=0))
     if not flat.any():
         return None
     found = []
