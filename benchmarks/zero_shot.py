@@ -86,6 +86,8 @@ def tabulate(evaluations: dict[str, Evaluation]) -> str:
         cells = ["–" if f is None or f.figure.value is None else
                  f"{f.figure.value:.3f} ({f.figure.low:.3f} to {f.figure.high:.3f})" for f in found]
         n = next((f.figure.n for f in found if f is not None), 0)
+        if not n:
+            continue  # matches are untouched structures of authentic scans, too, which these networks did learn from
         alone = "–" if content is None or content.figure.value is None else f"{content.figure.value:.3f}"
         lines.append(f"| {words} | {' | '.join(cells)} | {n} | {alone} |")
     return "\n".join(lines)
