@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from verict.datasets.splits import Scanner
-from verict.detect.model import load_model
+from verict.detect.model import load_card
 from verict.errors import OutputError
 from verict.evaluation.evidence_fit import fit_evidence
 from verict.report.evidence_table import END, START, renew_evidence, tabulate_evidence
@@ -17,7 +17,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "evidence.md"
 
 
 def test_the_document_holds_what_the_shipped_card_holds():
-    card, text = load_model("spectrum").card, DOCUMENT.read_text(encoding="utf-8")
+    card, text = load_card("fusion"), DOCUMENT.read_text(encoding="utf-8")
     assert "evidence" in card
     assert renew_evidence(text, card) == text
 

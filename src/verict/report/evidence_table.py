@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from verict.detect.model import load_model
+from verict.detect.model import load_card
 from verict.documents import renew_files, replace_part
 from verict.evaluation.evidence_fit import LEVELS
 
@@ -53,4 +53,4 @@ def renew_evidence(text: str, card: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    renew_files(sys.argv[1:], lambda text: renew_evidence(text, load_model("spectrum").card))
+    renew_files(sys.argv[1:], lambda text: renew_evidence(text, load_card("fusion")))
