@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from verict.detect.model import load_model
+from verict.detect.model import load_card
 from verict.errors import OutputError
 from verict.report.card_table import renew_figures, tabulate_figures
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "spectrum.md"
+DOCUMENTS = Path(__file__).parents[2] / "docs"
 
 
-def test_document_holds_the_shipped_figures() -> None:
-    text = DOCUMENT.read_text(encoding="utf-8")
-    assert renew_figures(text, load_model("spectrum").card) == text
+@pytest.mark.parametrize("detector", ["spectrum", "localiser", "fusion"])
+def test_document_holds_the_shipped_figures(detector: str) -> None:
+    text = (DOCUMENTS / f"{detector}.md").read_text(encoding="utf-8")
+    assert renew_figures(text, load_card(detector)) == text
 
 
 def test_undefined_figures_are_said_to_be_so() -> None:
