@@ -111,7 +111,7 @@ def test_summary_json_page_and_ledger(stand_in: StandIn, here: Path) -> None:
     (line,) = _ledger_lines(here / "out" / "real_fakes_ledger.csv")
     assert line["auc_fb"] == "0.975"
     assert line["weights_sha256"] == "c" * 16
-    assert line["what"] == "evaluate spectrum: 55 published fakes, seed 3"
+    assert line["what"] == "evaluate fusion: 55 published fakes, seed 3"
 
 
 def test_options_reach_the_evaluation(stand_in: StandIn, here: Path) -> None:
@@ -119,7 +119,7 @@ def test_options_reach_the_evaluation(stand_in: StandIn, here: Path) -> None:
     _run("lab", "--json", "out/e.json", "--authentic", "plain", "--no-probes", "--workers", "2", "--seed", "9",
          "--weights", "plain")  # fmt: skip
     usual, asked = stand_in.asked
-    assert usual == {"labelled": Path("lab"), "authentic": None, "detector": "spectrum", "seed": 0, "workers": None,
+    assert usual == {"labelled": Path("lab"), "authentic": None, "detector": "fusion", "seed": 0, "workers": None,
                      "probe": True, "weights": WEIGHTS}  # fmt: skip
     assert asked == usual | {"authentic": Path("plain"), "seed": 9, "workers": 2, "probe": False,
                              "weights": Path("plain")}  # fmt: skip

@@ -14,7 +14,7 @@ SPACING = (0.7, 0.7)
 def make_map() -> ScoreMap:
     """Two patches of log odds 4 on a floor of -6, the first with a soft rim."""
     values = np.full((1, 60, 60), -6.0, np.float32)
-    values[0, 18:32, 18:32] = -1.0
+    values[0, 18:32, 18:32] = -2.5
     values[0, 20:30, 20:30] = 4.0
     values[0, 45:50, 45:50] = 4.0
     return ScoreMap(values, 4, 13.5)
