@@ -114,7 +114,8 @@ def find_fixed_source(
     list of Hit
         At most `CANDIDATES` for each window.
     """
-    middle = tuple(int(part * n) for part, n in zip(SOURCE, hu.shape, strict=True))
+    depth, height, width = (int(part * n) for part, n in zip(SOURCE, hu.shape, strict=True))
+    middle = (depth, height, width)
     windows = _windows(spacing_mm)
     reach = tuple(max(w.weight.shape[axis] // 2 for w in windows) for axis in range(3))
     place = _cut_source(hu, whitening, middle, reach)
@@ -142,8 +143,8 @@ def find_fixed_source(
                 kept[i] += search.peaks(strength, start)
     hits = []
     for window, peaks in zip(windows, kept, strict=True):
-        for height, centre in sorted(peaks, reverse=True)[:CANDIDATES]:
-            hits.append(Hit(centre, middle, height, window.half))  # type: ignore[arg-type]
+        for clear, centre in sorted(peaks, reverse=True)[:CANDIDATES]:
+            hits.append(Hit(centre, middle, clear, window.half))
     return hits
 
 
@@ -151,7 +152,7 @@ def _windows(spacing_mm: tuple[float, float, float]) -> list[_Window]:
     """Any site, and CT-GAN's injection."""
     step, pixel = max(spacing_mm[0], 0.1), max(spacing_mm[1], 0.1)
     along = int(np.clip(PATCH_MM / step, 1, CUBE_HALF))
-    injected_px = INJECTED_MM / pixel
+    injected_px = float(INJECTED_MM / pixel)
     return [
         _Window(_gaussian(along, PATCH_PX), (along, *(round(HALF_FALL * PATCH_PX),) * 2)),
         _Window(_gaussian(CUBE_HALF, injected_px), (SURE_HALF, *(round(HALF_FALL * injected_px),) * 2), is_dense=True),
@@ -188,7 +189,7 @@ def _times(place: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 def _area(mask: np.ndarray, reach: tuple[int, ...]) -> tuple[slice, slice] | None:
     """Rows and columns of the lungs, and so many around them that most of a window of a site in them is kept."""
-    flat = np.asarray(mask.any(axis=0))
+    flat: np.ndarray = np.asarray(mask.any(axis=0))
     if not flat.any():
         return None
     found = []
