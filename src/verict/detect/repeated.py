@@ -17,8 +17,7 @@ from scipy import ndimage
 
 WINDOW_MM, WINDOW_PX = 6.0, 17  # of W: along z, and across
 LEAST_SHARE = 0.15  # of W must be in both places
-SAME_PART = 0.25  # of the local level, between residuals of the same voxel: copies may be fitted to another level
-SAME_HU = 1.0  # or so much: both are rounded to whole HU
+SAME_HU = 2.5  # between residuals of the same voxel, twice rounded to whole HU and perhaps fitted to another level
 SHARE_PX = 9  # side of the square in one slice that is asked how many of its voxels are the same
 DECOYS = ((0, 11, 0), (0, 0, -11))  # px (z, y, x)
 
@@ -109,8 +108,7 @@ def local_strength(
 def exact_share(high: np.ndarray, counted: np.ndarray, repeat: Repeat, box: Box) -> np.ndarray:
     """How many voxels around each voxel of ``box`` are the very same where ``repeat`` takes them from.
 
-    Two vessels may be alike, the noise on them is not: of noise of its own one voxel in seven agrees to a quarter of
-    the local level.
+    Two vessels may be alike, the noise on them is not: of noise of 10 HU one voxel in seven agrees to `SAME_HU`.
 
     Parameters
     ----------
@@ -131,8 +129,7 @@ def exact_share(high: np.ndarray, counted: np.ndarray, repeat: Repeat, box: Box)
     here, there = high[box], _fetch(high, repeat, box, (0, 0, 0))
     both = (counted[box] & _fetch(counted, repeat, box, (0, 0, 0)).astype(bool)).astype(np.float32)
     size = (1, SHARE_PX, SHARE_PX)
-    level = np.sqrt(np.maximum(_sum((here**2 + there**2) / 2, size), 0))
-    same = _sum(np.where(np.abs(here - there) <= np.maximum(SAME_HU, SAME_PART * level), both, 0), size)
+    same = _sum(np.where(np.abs(here - there) <= SAME_HU, both, 0), size)
     share = _sum(both, size)
     return np.where(share >= LEAST_SHARE, same / np.maximum(share, 1e-6), 0)
 
