@@ -32,6 +32,7 @@ from verict.detect.evidence import ScoreMap
 from verict.detect.localiser import MAP_ORIGIN_PX, MAP_STRIDE_PX, average_runs
 from verict.documents import replace_part
 from verict.evaluation.case import Case, PlaceKind, Seen
+from verict.evaluation.fair import RANKED_ONLY
 from verict.evaluation.matching import match_places
 from verict.evaluation.outline import mark_patch, on_map, overlap
 from verict.evaluation.places import PlaceTable, join_tables, tabulate_places
@@ -50,8 +51,6 @@ TOUCH_UPS = (("none", "jpeg2000", "resampled"), ("white", "zoomed"), ("copied", 
 HALVES = 2
 SEED = 1  # of the untouched places
 START, END = "<!-- cells: start -->", "<!-- cells: end -->"
-NO_THRESHOLDS = {"mark_threshold": 0.0, "decisive_threshold": 0.0, "run_mark_threshold": 0.0,
-                 "run_decisive_threshold": 0.0}  # places are ranked, not marked
 _BANK: Bank | None = None  # of a process that fits; inherited
 _KEEP: dict[str, Callable[[Tags], bool]] = {}
 
@@ -201,7 +200,7 @@ def _score_some(
 
 
 def _to_case(case: KeptCase, values: np.ndarray) -> Case:
-    return Case(case.subject, ScoreMap(values, MAP_STRIDE_PX, MAP_ORIGIN_PX), NO_THRESHOLDS, Seen.UNSEEN)
+    return Case(case.subject, ScoreMap(values, MAP_STRIDE_PX, MAP_ORIGIN_PX), RANKED_ONLY, Seen.UNSEEN)
 
 
 def _judge_fold(

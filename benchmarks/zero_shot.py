@@ -29,6 +29,7 @@ from verict.documents import replace_part
 from verict.evaluation import ledger as real_fakes
 from verict.evaluation.case import Case, Seen
 from verict.evaluation.conclusions import find_figure
+from verict.evaluation.fair import RANKED_ONLY
 from verict.evaluation.measure import measure
 from verict.evaluation.result import Evaluation
 from verict.evaluation.subjects import make_subject
@@ -55,9 +56,6 @@ ROWS = (
     ("FB found where 1 % of lung places are", ("sensitivity_at_fpr_by_kind", "fb", "0.01")),
     ("FM found where 1 % of the matches are", ("sensitivity_at_fpr_by_kind", "fm", "0.01")),
 )
-NO_THRESHOLDS = dict.fromkeys(
-    ("mark_threshold", "decisive_threshold", "run_mark_threshold", "run_decisive_threshold"), 0.0
-)  # places are ranked, not marked
 _BANK: Bank | None = None  # of a process that fits; inherited
 _KEEP: dict[str, Callable[[Tags], bool]] = {}
 
@@ -133,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         network.load_state_dict(state)
         network.eval()
         cases = [Case(make_subject(scan, 1), ScoreMap(kept.score(i, network), MAP_STRIDE_PX, MAP_ORIGIN_PX),
-                      NO_THRESHOLDS, Seen.UNSEEN) for i, scan in enumerate(fakes)]
+                      RANKED_ONLY, Seen.UNSEEN) for i, scan in enumerate(fakes)]
         evaluations[name] = measure(cases, "localiser", seed=1)
         figures = {key: find_figure(evaluations[name].figures, *path) for key, path in real_fakes.FIGURES.items()}
         values = {key: None if f is None or path[0] == "frozen" else f.figure.value

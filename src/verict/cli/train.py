@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
 
 from verict.cli import train_diffusion, train_fitness, train_forgers, train_fusion, train_localiser
-from verict.errors import VerictError
+from verict.cli.training import print_figures, print_thresholds, show_training
 
 app = typer.Typer(help="Fit what verict ships; needs the extra verict\\[train].", no_args_is_help=True)
 
@@ -26,7 +23,7 @@ app.command("ctgan-inject")(train_forgers.train_ctgan_inject)
 app.command("ctgan-remove")(train_forgers.train_ctgan_remove)
 app.command("diffusion-inpaint")(train_diffusion.train_diffusion_inpaint)
 app.command("localiser")(train_localiser.train_localiser)
-app.command("fusion")(train_fusion.train_fusion)
+app.command("fusion")(train_fusion.train_sum)
 app.command("fitness")(train_fitness.train_fitness)
 
 
@@ -46,32 +43,12 @@ def spectrum(
     ] = False,
 ) -> None:
     """Fit the spectrum detector and print what it is worth on patients and scanners it never saw."""
-    try:
+    with show_training() as progress:
         from verict.training.spectrum import SpectrumRecipe, train_spectrum
 
         recipe = SpectrumRecipe(seed=seed, simulated_only=simulated_only)
         if phantoms is not None:
             recipe = replace(recipe, phantoms=phantoms)
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("training")
-            card = train_spectrum(
-                data,
-                out,
-                recipe,
-                lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
-                ledger=ledger,
-            )
-    except VerictError as error:
-        typer.echo(f"verict train: {error.one_line()}", err=True)
-        raise typer.Exit(1) from error
-    _print_figures(card)
-
-
-def _print_figures(card: dict) -> None:
-    table = Table("figure", "value", "95 % interval", "n", title="spectrum, out of fold")
-    for row in card["figures"]:
-        interval = row["interval"]
-        span = "" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
-        table.add_row(row["text"], "" if row["value"] is None else f"{row['value']:.3f}", span, str(row["n"]))
-    Console().print(table)
-    Console().print({name: round(value, 3) for name, value in card["calibration"].items()})
+        card = train_spectrum(data, out, recipe, progress, ledger=ledger)
+    print_figures(card, "spectrum, out of fold")
+    print_thresholds(card)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
 
-from verict.errors import MissingExtraError, VerictError
+from verict.cli.training import print_figures, show_training
 from verict.tamper.forgery import ForgeryKind
 
 Data = Annotated[Path, typer.Option(help="Folder with authentic/.")]
@@ -36,36 +33,10 @@ def train_ctgan_remove(
 
 
 def _train_ctgan(kind: ForgeryKind, data: Path, out: Path, wanted: dict[str, int | None]) -> None:
-    try:
-        try:
-            from verict.training.ctgan.train import SHIPPED, CtGanRecipe, train_ctgan
-        except ModuleNotFoundError as error:
-            raise MissingExtraError(
-                "training needs packages that are not installed", found=f"no {error.name}",
-                next_step="pip install 'verict[train]'",
-            ) from error
+    with show_training() as progress:
+        from verict.training.ctgan.train import SHIPPED, CtGanRecipe, train_ctgan
 
         recipe = CtGanRecipe(SHIPPED[kind])
         fit = replace(recipe.fit, **{name: value for name, value in wanted.items() if value is not None})
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("training")
-            card = train_ctgan(
-                kind,
-                data,
-                out,
-                replace(recipe, fit=fit),
-                lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
-            )
-    except VerictError as error:
-        typer.echo(f"verict train: {error.one_line()}", err=True)
-        raise typer.Exit(1) from error
-    _print_figures(card)
-
-
-def _print_figures(card: dict[str, Any]) -> None:
-    table = Table("figure", "value", "95 % interval", "n", title=str(card["id"]))
-    for row in card["figures"]:
-        low, high = row["interval"] or (float("nan"),) * 2
-        table.add_row(row["text"], "" if row["value"] is None else f"{row['value']:.3f}",
-                      f"{low:.3f} to {high:.3f}", str(row["n"]))
-    Console().print(table)
+        card = train_ctgan(kind, data, out, replace(recipe, fit=fit), progress)
+    print_figures(card)

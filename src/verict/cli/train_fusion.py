@@ -6,15 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
-from verict.cli.train_localiser import print_figures
+from verict.cli.training import print_figures, print_thresholds, show_training
 from verict.detect.model import WEIGHTS
-from verict.errors import MissingExtraError, VerictError
 
 
-def train_fusion(
+def train_sum(
     data: Annotated[Path, typer.Option(help="Folder with authentic/ and ctgan/.")],
     campaign: Annotated[Path, typer.Option(help="Folder that verict tamper campaign made.")],
     out: Annotated[Path, typer.Option(help="Where fusion.json goes.")] = Path("fusion-model"),
@@ -27,29 +24,19 @@ def train_fusion(
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
     """Fit how much each detector counts and print what their sum is worth."""
-    try:
-        try:
-            from verict.training import fusion as training
-        except ModuleNotFoundError as error:
-            raise MissingExtraError(
-                "training needs packages that are not installed", found=f"no {error.name}",
-                next_step="pip install 'verict[train]'",
-            ) from error
-        console = Console(stderr=True)
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-            task = bar.add_task("training")
-            card = training.train_fusion(
-                data,
-                campaign,
-                out,
-                training.FusionRecipe(),
-                lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
-                work=out / "work" if work is None else work,
-                weights=weights,
-                ledger=ledger,
-                workers=workers,
-            )
-    except VerictError as error:
-        typer.echo(f"verict train: {error.one_line()}", err=True)
-        raise typer.Exit(1) from error
-    print_figures(card)
+    with show_training() as progress:
+        from verict.training.fusion import FusionRecipe, train_fusion
+
+        card = train_fusion(
+            data,
+            campaign,
+            out,
+            FusionRecipe(),
+            progress,
+            work=out / "work" if work is None else work,
+            weights=weights,
+            ledger=ledger,
+            workers=workers,
+        )
+    print_figures(card, "fusion, out of fold")
+    print_thresholds(card)

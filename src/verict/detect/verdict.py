@@ -16,8 +16,8 @@
    its reason says the same.
 
 All four thresholds come from the model card, or of an untrained detector from its own file; they were fitted on
-authentic scans only. What a region and a
-series weigh as evidence stands beside the verdict and changes nothing about it, see `verict.detect.weight`.
+authentic scans only. What a region and a series weigh as evidence stands beside the verdict and changes nothing about
+it, see `verict.detect.weight`.
 """
 
 from __future__ import annotations

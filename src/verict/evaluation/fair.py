@@ -36,6 +36,8 @@ from verict.errors import UsageError
 from verict.evaluation.case import Case, Seen, Subject
 
 THRESHOLDS = ("mark_threshold", "decisive_threshold", "run_mark_threshold", "run_decisive_threshold")
+RANKED_ONLY = dict.fromkeys(THRESHOLDS, 0.0)
+"""Thresholds of cases whose places are ranked and never marked."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,6 +28,7 @@ from verict.detect.verdict import average_along_z
 from verict.errors import MissingExtraError, UsageError
 from verict.evaluation import ledger as real_fakes
 from verict.evaluation.case import PAINTED, Case, Seen
+from verict.evaluation.fair import RANKED_ONLY
 from verict.evaluation.places import PlaceTable, score_at, tabulate_places
 from verict.evaluation.thresholds import Goals
 from verict.training.localiser.campaigns import KeptCase, keep_campaign
@@ -35,9 +36,6 @@ from verict.training.localiser.scoring import KeptScans
 from verict.training.localiser.train import judge
 from verict.training.samples import load_scans
 
-NO_THRESHOLDS = dict.fromkeys(
-    ("mark_threshold", "decisive_threshold", "run_mark_threshold", "run_decisive_threshold"), 0.0
-)
 Maps = dict[str, np.ndarray]
 """(z, rows, columns) map of each member, averaged along z."""
 
@@ -205,7 +203,7 @@ def add_up(maps: Maps, weights: Mapping[str, float]) -> np.ndarray:
 
 def _tabulate(case: KeptCase, values: np.ndarray) -> PlaceTable:
     score_map = ScoreMap(values, MAP_STRIDE_PX, MAP_ORIGIN_PX)
-    return tabulate_places([Case(case.subject, score_map, NO_THRESHOLDS, Seen.UNSEEN)])
+    return tabulate_places([Case(case.subject, score_map, RANKED_ONLY, Seen.UNSEEN)])
 
 
 def _gather_places(cases: Sequence[tuple[KeptCase, Maps, int]]) -> Places:

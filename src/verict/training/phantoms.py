@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from verict.ct.lungs import find_lungs
+from verict.ct.lungs import LungRegion, find_lungs
 from verict.ct.phantom.anatomy import draw_anatomy
 from verict.ct.phantom.kernels import KernelShape
 from verict.ct.phantom.scanner import Protocol, acquire
@@ -60,7 +60,14 @@ def simulate_scan(seed: int, number: int) -> Scan:
     anatomy = draw_anatomy(rng, nodules=int(rng.integers(0, 6)))
     slices = CONTIGUOUS if contiguous else SPREAD[0]
     hu = acquire(anatomy, protocol, rng, slices=slices, workers=1)
-    name = f"{FOLDER}:{seed}:{number}"
+    return to_scan(hu, protocol, f"{FOLDER}:{seed}:{number}", number)
+
+
+def to_scan(
+    hu: np.ndarray, protocol: Protocol, name: str, number: int, lungs: LungRegion | None = None
+) -> Scan:
+    """A simulated (z, y, x) HU as a scan of a patient of that name; the lungs are found where they are not given."""
+    slices = len(hu)
     origins_mm = np.zeros((slices, 3))
     origins_mm[:, 2] = (np.arange(slices) - (slices - 1) / 2) * protocol.increment_mm
     volume = CTVolume(
@@ -76,8 +83,8 @@ def simulate_scan(seed: int, number: int) -> Scan:
         source_files=("",) * slices,
         slice_thickness_mm=protocol.thickness_mm,
     )
-    return Scan(Source.AUTHENTIC, FOLDER, name, Scanner("simulated", str(number)), volume, find_lungs(volume),
-                tuple(range(slices)))
+    return Scan(Source.AUTHENTIC, FOLDER, name, Scanner("simulated", str(number)), volume,
+                find_lungs(volume) if lungs is None else lungs, tuple(range(slices)))
 
 
 def simulate_scans(count: int, seed: int, progress: Progress) -> Iterator[Scan]:

@@ -206,7 +206,7 @@ def _simulate_slice(scan: Scan, seed: int, forge: bool) -> Sample | None:
     places: tuple[Place, ...] = ()
     kind, touch_up, painted = "", "", NOWHERE
     if forge:
-        place = _far_place(mask, spacing, avoid, rng)
+        place = draw_far_place(mask, spacing, avoid, rng)
         if place is None:
             return None
         kind, touch_up = ForgeryKind(rng.choice(list(ForgeryKind))), NoiseKind(rng.choice(list(NoiseKind)))
@@ -242,9 +242,10 @@ def _forge_slice(
     return repaint_slice(hu, spacing_mm, place, kind=kind, rng=rng, config=config, offset_mm=offset_mm)[0]
 
 
-def _far_place(
+def draw_far_place(
     mask: np.ndarray, spacing_mm: tuple[float, float], avoid_mm: np.ndarray, rng: np.random.Generator
 ) -> tuple[int, int] | None:
+    """A pixel (y, x) of the lungs, clear of (n, 2) labels in mm by more than a forgery reaches; None without any."""
     points = np.argwhere(mask)
     if len(avoid_mm):
         apart = np.hypot(*(points[:, None] * np.array(spacing_mm) - avoid_mm[None]).transpose(2, 0, 1)).min(axis=1)

@@ -11,6 +11,8 @@ zoomed noise has a cutoff of its own; copied noise is real, but stands in one sc
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 
 from verict.tamper.ctgan_touch_up import (
@@ -38,7 +40,7 @@ class Untouched:
         return Paint(paint.box, paint.hu, paint.weight, {"noise": "none"})
 
 
-class AddedNoise:
+class AddedNoise(ABC):
     """What the three noises share: where they go and how they are blended in."""
 
     def apply(self, target: Target, paint: Paint, rng: np.random.Generator) -> Paint:
@@ -61,11 +63,11 @@ class AddedNoise:
         details = {**details, "within": "cube", "touched_up_voxels": side, "clamped_at_ends": cube.is_clamped}
         return Paint(cube.box, touched_up.astype(np.float32), None, details)
 
+    @abstractmethod
     def draw(
         self, target: Target, shape: tuple[int, ...], lung_sd_hu: float, rng: np.random.Generator
     ) -> tuple[np.ndarray, dict[str, object]]:
         """Noise of that shape in HU, and what to say of it."""
-        raise NotImplementedError
 
 
 class White(AddedNoise):

@@ -24,7 +24,7 @@ from verict.tamper.visible_change import TRACE_HU, noise_of, visible_change
 from verict.training.localiser.blends import blend_slice
 from verict.training.localiser.sources import Stock
 from verict.training.phantoms import FOLDER as PHANTOM
-from verict.training.samples import CLEAN_MM, draw_config
+from verict.training.samples import CLEAN_MM, draw_config, draw_far_place
 
 CROP_CELLS = 32
 CROP_PX = CROP_CELLS * STRIDE_PX
@@ -159,7 +159,7 @@ class Maker:
             return []
         z = int(rng.choice(lit))
         hu, mask, spacing = scan.volume.hu[z], scan.lungs.mask[z], scan.volume.spacing_mm[1:]
-        place = _draw_place(mask, spacing, scan.avoid_mm.get(z, NOWHERE), rng)
+        place = draw_far_place(mask, spacing, scan.avoid_mm.get(z, NOWHERE), rng)
         if place is None:
             return []
         before = vary_scanner(hu[None], rng)[0] if rng.random() < 0.5 else hu
@@ -304,19 +304,6 @@ def _crop(
     pixels[: part.shape[0], : part.shape[1]] = np.clip(part, -1100, 3071)
     return [Example(tags, rows[inside].astype(np.int8), columns[inside].astype(np.int8), cells.values[inside],
                     told[inside], pixels, noise_of(hu, mask))]
-
-
-def _draw_place(
-    mask: np.ndarray, spacing_mm: tuple[float, float], avoid_mm: np.ndarray, rng: np.random.Generator
-) -> tuple[int, int] | None:
-    points = np.argwhere(mask)
-    if len(avoid_mm):
-        apart = np.hypot(*(points[:, None] * np.array(spacing_mm) - avoid_mm[None]).transpose(2, 0, 1)).min(axis=1)
-        points = points[apart > CLEAN_MM + 24]
-    if not len(points):
-        return None
-    y, x = points[rng.integers(len(points))]
-    return int(y), int(x)
 
 
 def _cut_lung(scan: Scan, z: int) -> np.ndarray:

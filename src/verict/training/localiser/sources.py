@@ -10,18 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from verict.ct.lungs import LungRegion, find_lungs
+from verict.ct.lungs import LungRegion
 from verict.ct.phantom.anatomy import draw_anatomy
 from verict.ct.phantom.scanner import acquire
-from verict.ct.volume import CTVolume
 from verict.datasets.scans import Progress, Scan, Source
-from verict.datasets.splits import Scanner
 from verict.errors import InputError
 from verict.tamper.donors import cut_donor
 from verict.tamper.forgery import Donor, ForgeryKind
 from verict.tamper.sites import find_injection_sites, find_removal_sites
 from verict.training.phantoms import FOLDER as PHANTOM
-from verict.training.phantoms import draw_protocol
+from verict.training.phantoms import draw_protocol, to_scan
 from verict.training.samples import load_scans
 
 LEAST_SLICES = 12  # of a run, for a forgery in 3D
@@ -61,24 +59,7 @@ def simulate_volume(seed: int, number: int) -> Scan:
 
 def _to_scan(hu: np.ndarray, seed: int, number: int, lungs: LungRegion | None) -> Scan:
     protocol = draw_protocol(np.random.default_rng([seed, number]), contiguous=True)
-    slices, name = len(hu), f"{PHANTOM}-volume:{seed}:{number}"
-    origins_mm = np.zeros((slices, 3))
-    origins_mm[:, 2] = (np.arange(slices) - (slices - 1) / 2) * protocol.increment_mm
-    volume = CTVolume(
-        hu=hu,
-        origins_mm=origins_mm,
-        row_direction=np.array([1.0, 0.0, 0.0]),
-        column_direction=np.array([0.0, 1.0, 0.0]),
-        spacing_mm=(protocol.increment_mm, protocol.pixel_mm, protocol.pixel_mm),
-        series_instance_uid=name,
-        study_instance_uid=name,
-        sop_instance_uids=tuple(f"{name}:{z}" for z in range(slices)),
-        frame_numbers=(1,) * slices,
-        source_files=("",) * slices,
-        slice_thickness_mm=protocol.thickness_mm,
-    )
-    return Scan(Source.AUTHENTIC, PHANTOM, name, Scanner("simulated", str(number)), volume,
-                find_lungs(volume) if lungs is None else lungs, tuple(range(slices)))
+    return to_scan(hu, protocol, f"{PHANTOM}-volume:{seed}:{number}", number, lungs)
 
 
 def read_sources(data: Path, chests: int, seed: int, cache: Path, progress: Progress) -> list[Scan]:
