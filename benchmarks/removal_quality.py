@@ -31,7 +31,7 @@ from verict.documents import replace_part
 from verict.tamper.ctgan_cuboid import FLOOR_HU, HOLE, SIDE, paint_cuboid
 from verict.tamper.families.ctgan import WEIGHTS, open_model
 from verict.tamper.forgery import ForgeryKind
-from verict.tamper.nodule_search import find_nodules
+from verict.datasets.masses import find_nodules
 from verict.training.ctgan.quality import cut_apart
 from verict.training.ctgan.train import LEFT_OUT
 

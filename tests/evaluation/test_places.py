@@ -9,7 +9,8 @@ from evaluation.cases import make_case, pixel_of, place
 
 from verict.detect.evidence import ScoreMap
 from verict.evaluation.case import PlaceKind
-from verict.evaluation.places import margin_of, score_at, tabulate_places
+from verict.detect.at_place import score_at
+from verict.evaluation.places import margin_of, tabulate_places
 
 
 def grid(values: np.ndarray) -> ScoreMap:

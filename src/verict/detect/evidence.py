@@ -11,6 +11,7 @@ import numpy as np
 
 from verict.ct.lungs import LungRegion
 from verict.ct.volume import CTVolume, Note
+from verict.detect.nodule.reading import NoduleReading
 
 
 class Confidence(StrEnum):
@@ -77,7 +78,8 @@ class Evidence:
     by, under the names a card's ``calibration`` has; ``mark_threshold`` the score at and above which a map cell is a
     mark (None without a map); ``words`` turns a mark into a sentence for the report. ``parts`` is, of a detector that
     weighs others together, what each of them adds to the score: by slice z and name a map like ``score_map``'s, not
-    averaged along z; slices without a mark are left out.
+    averaged along z; slices without a mark are left out. ``reading`` is what a detector of nodules says the scan shows,
+    which has no say in whether it was tampered with.
     """
 
     detector: str
@@ -89,6 +91,7 @@ class Evidence:
     words: str = ""
     parts: Mapping[int, Mapping[str, np.ndarray]] = field(default_factory=dict, repr=False)
     thresholds: Mapping[str, float] | None = field(default=None, repr=False)
+    reading: NoduleReading | None = None
 
     @property
     def calibration(self) -> Mapping[str, float] | None:

@@ -13,9 +13,10 @@ _CLASSES = {
     "localiser": "verict.detect.localiser:LocaliserDetector",
     "fusion": "verict.detect.fusion:FusionDetector",
     "repeat": "verict.detect.repeat:RepeatDetector",
+    "nodule": "verict.detect.nodule.detector:NoduleDetector",
 }
 
-DEFAULT = ("header", "fusion")  # spectrum and localiser are parts of fusion; repeat runs when it is named
+DEFAULT = ("header", "fusion", "nodule")  # spectrum and localiser are parts of fusion; repeat runs when it is named
 
 
 def names() -> tuple[str, ...]:

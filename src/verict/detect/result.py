@@ -11,6 +11,7 @@ import pydicom
 from verict.ct.discover import NotExamined as NotExamined  # part of the result as it was found
 from verict.ct.volume import Note
 from verict.detect.evidence import Evidence, Finding
+from verict.detect.nodule.reading import NoduleReading
 from verict.detect.weight import NOT_ON_CARD, LikelihoodRatio, PValue
 
 
@@ -56,12 +57,38 @@ class Region:
         return not self.decisive, -self.score
 
 
+@dataclass(frozen=True)
+class Place:
+    """A nodule, a marked region, or both at once: what is there, and whether to believe it.
+
+    ``nodule`` and ``region`` index `NoduleReading.nodules` and `SeriesResult.regions`, None where the place is none;
+    ``nodule_score`` and ``tamper_score`` are log odds at the place, None where the detector was not run or could not
+    judge; ``probabilities`` of TB, FB, TM and FM sum to 1, None without both scores, see
+    `verict.detect.four_classes`; ``sentence`` says it in words.
+    """
+
+    nodule: int | None
+    region: int | None
+    centre_voxel_zyx: tuple[float, float, float]
+    nodule_score: float | None
+    tamper_score: float | None
+    probabilities: dict[str, float] | None
+    sentence: str
+
+    @property
+    def most_likely(self) -> str | None:
+        """The class of the highest probability."""
+        return None if self.probabilities is None else max(self.probabilities, key=self.probabilities.__getitem__)
+
+
 @dataclass(frozen=True, eq=False)
 class SeriesResult:
     """Everything said of one examined series. ``score`` is None where no pixel detector could judge.
 
     ``regions`` are those of all detectors by `Region.rank`. ``p_value`` is how usual so high a score is among
     untouched scans, None with the reason in ``p_value_reason``.
+    ``shows`` is what the scan shows, real or fake, None where nobody looked for nodules; ``places`` joins its nodules
+    with the regions.
     ``header`` is the first slice's, kept so that an anonymous report knows what to leave out; it, the UIDs of
     the slices and ``evidence`` (without its maps) are not in the JSON as such.
     """
@@ -83,6 +110,8 @@ class SeriesResult:
     description: dict[str, str] = field(default_factory=dict, repr=False)
     p_value: PValue | None = None
     p_value_reason: str = NOT_ON_CARD
+    shows: NoduleReading | None = None
+    places: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

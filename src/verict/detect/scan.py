@@ -16,6 +16,7 @@ from verict.ct.volume import CTVolume, Note
 from verict.detect import registry
 from verict.detect.evidence import Detector, Evidence, Finding
 from verict.detect.fitness import Fitness, examine_fitness, identify_limits
+from verict.detect.four_classes import join
 from verict.detect.header import HeaderFingerprint, examine_across, fingerprint
 from verict.detect.pictures import keep_pictures
 from verict.detect.result import Failure, NotExamined, ScanResult, SeriesResult
@@ -183,6 +184,7 @@ def _result(
 ) -> SeriesResult:
     assessment = assess(volume, evidence, volume.sop_instance_uids, fitness.reasons)
     notes = (*volume.notes, *lungs.notes, *_what_is_left_out(volume), *(n for e in evidence for n in e.notes))
+    reading = next((e.reading for e in evidence if e.reading is not None), None)
     notes += tuple(Note("unusual_noise", f"thresholds may not hold for the noise here: {r}") for r in fitness.reasons)
     return SeriesResult(
         series_instance_uid=volume.series_instance_uid,
@@ -202,6 +204,8 @@ def _result(
         sop_instance_uids=volume.sop_instance_uids,
         p_value=assessment.p_value,
         p_value_reason=assessment.p_value_reason,
+        shows=reading,
+        places=join(volume, evidence, reading, assessment.regions),
     )
 
 

@@ -20,11 +20,12 @@ from pydicom.dataset import Dataset
 from verict.ct.lungs import LungRegion
 from verict.ct.volume import CTVolume
 from verict.datasets.scans import Scan, Source
+from verict.detect.at_place import score_at
 from verict.detect.evidence import Needs, ScoreMap
 from verict.evaluation.case import PAINTED, Case, Place, PlaceKind, Subject
 from verict.evaluation.fair import show_volume
 from verict.evaluation.paired import difference_of_areas
-from verict.evaluation.places import margin_of, score_at
+from verict.evaluation.places import margin_of
 from verict.evaluation.result import Measured, Tree
 from verict.statistics import area_under_curve
 

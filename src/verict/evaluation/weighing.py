@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from verict.datasets.scans import Source
+from verict.detect.at_place import score_at
 from verict.evaluation.case import PAINTED, Case
 from verict.evaluation.evidence_fit import LEVELS, Forged, Untouched, fit_evidence, untouched_scores
-from verict.evaluation.places import score_at
 from verict.evaluation.result import Measured, Tree
 from verict.statistics import Figure
 

@@ -19,7 +19,7 @@ from verict.datasets.authentic import Nodule
 from verict.datasets.cuboids import SIDE_MM
 from verict.datasets.sites import MASS_APART_MM, PARENCHYMA_HU, SMOOTHING_MM, LungPlace
 from verict.errors import DatasetError, InputError
-from verict.tamper.nodule_search import find_nodules, measure_mass
+from verict.datasets.masses import find_nodules, measure_mass
 from verict.tamper.target import check_slices, check_spacing
 
 GRID_MM = 3.0  # of the grid on which walls are measured
@@ -124,7 +124,7 @@ def find_removal_sites(
     """Nodules that may be removed: the documented ones as given, then those found, the largest and roundest first.
 
     Documented ones without a diameter are measured. What makes a structure a nodule stands with
-    `verict.tamper.nodule_search`; only those with slices enough for a cuboid are among them.
+    `verict.datasets.masses`; only those with slices enough for a cuboid are among them.
 
     Raises
     ------

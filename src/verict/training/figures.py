@@ -17,7 +17,8 @@ from verict.evaluation.alarms import Judged as JudgedCase
 from verict.evaluation.alarms import judge_case
 from verict.evaluation.case import Case, PlaceKind, Seen
 from verict.evaluation.measure import measure
-from verict.evaluation.places import score_at, tabulate_places
+from verict.detect.at_place import score_at
+from verict.evaluation.places import tabulate_places
 from verict.evaluation.result import Evaluation, Measured, Tree, walk
 from verict.evaluation.subjects import make_subject
 from verict.evaluation.thresholds import AuthenticMap

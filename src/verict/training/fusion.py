@@ -29,7 +29,8 @@ from verict.errors import MissingExtraError, UsageError
 from verict.evaluation import ledger as real_fakes
 from verict.evaluation.case import PAINTED, Case, Seen
 from verict.evaluation.fair import RANKED_ONLY
-from verict.evaluation.places import PlaceTable, score_at, tabulate_places
+from verict.detect.at_place import score_at
+from verict.evaluation.places import PlaceTable, tabulate_places
 from verict.evaluation.thresholds import Goals
 from verict.training.localiser.campaigns import KeptCase, keep_campaign
 from verict.training.localiser.scoring import KeptScans

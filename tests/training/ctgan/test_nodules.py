@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tamper.places import LUNG, make_block
 
-from verict.tamper.nodule_search import find_nodules
+from verict.datasets.masses import find_nodules
 from verict.training.ctgan.data import ROOM, Bank
 from verict.training.ctgan.nodules import DIAMETERS_MM, OWN_SURROUNDINGS, RealNodule, cut_nodules, vary_nodules
 from verict.training.ctgan.quality import painted_nodule_mm

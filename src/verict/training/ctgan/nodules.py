@@ -18,7 +18,7 @@ from verict.ct.volume import CTVolume
 from verict.datasets.cuboids import room_around
 from verict.datasets.sites import MASS_HU
 from verict.tamper.ctgan_cuboid import SIDE, sample_cuboid
-from verict.tamper.nodule_search import Mass
+from verict.datasets.masses import Mass
 from verict.training.ctgan.data import ROOM, Bank
 
 CUT = 64  # samples of 1 mm a side: a nodule with surroundings to be scaled down
@@ -53,7 +53,7 @@ class RealNodule:
 
 
 def cut_nodules(volume: CTVolume, masses: Sequence[Mass], source: str) -> list[RealNodule]:
-    """The nodules of a scan; `verict.tamper.nodule_search.find_nodules` finds them by stated criteria."""
+    """The nodules of a scan; `verict.datasets.masses.find_nodules` finds them by stated criteria."""
     return [_cut_nodule(volume, mass, source) for mass in masses]
 
 

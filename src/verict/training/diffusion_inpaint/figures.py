@@ -14,7 +14,7 @@ from verict.tamper.diffusion import CLIP_HU
 from verict.tamper.families.diffusion import DiffusionInpaint
 from verict.tamper.forgery import ForgeryKind, Paint, Target
 from verict.tamper.holes import fill_smoothly
-from verict.tamper.nodule_search import find_nodules
+from verict.datasets.masses import find_nodules
 from verict.training.ctgan.data import find_healthy_sites
 
 REMOVED_MM = 12.0  # diameter of the nodule that is said to be there: the hole is about 20 mm wide

@@ -13,7 +13,7 @@ from verict.ct.lungs import LungRegion, find_lungs
 from verict.ct.read import read_series
 from verict.ct.volume import CTVolume
 from verict.datasets.authentic import read_nodules
-from verict.tamper.nodule_search import find_nodules, measure_mass
+from verict.datasets.masses import find_nodules, measure_mass
 from verict.tamper.sites import place_documented
 
 SPACING = (2.0, 1.0, 1.0)

@@ -1,4 +1,4 @@
-"""Nodules and masses of a scan, found without a network: what a removal may take away.
+"""Nodules and masses of a scan, found and measured without a network: what a removal may take away.
 
 `verict.datasets.sites.find_masses` names places slice by slice; a large vessel cut across is among them. Here they are
 joined over slices and measured in 3D, where a vessel is long, the hilum and the diaphragm go on, and a nodule ends.
@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial.distance import pdist
 
 from verict.ct.lungs import LungRegion
 from verict.ct.volume import CTVolume
@@ -31,6 +32,8 @@ LARGEST_RADIUS_MM = 15.0  # of the largest ball: from 30 mm on it is a mass, and
 LEAST_RADIUS_MM = 2.5  # of the largest ball: smaller ones are crossings of vessels
 ELONGATION = 1.6  # at most, longest over shortest axis in 3D; vessels of the authentic scans have 1.75 and more
 OCCUPIED_SHARE = 0.16  # at most, of the shell between 1.5 and 2 radii: a mass ends there, hilum and diaphragm do not
+TAIL_MM = 1.5  # half the thickness from which a tail counts as part of a nodule: vessels of the outer lung are thinner
+TAIL_SMOOTHING_MM = 0.7  # sigma; less than for finding, since thin parts are measured
 LUNG_SHARE = 0.6  # at least, of the 6 mm around: hilum and chest wall have 0.55 and less
 
 
@@ -52,6 +55,8 @@ class Mass:
         Of the shell between 1.5 and 2 ball radii, how much still belongs to it: 0 for what stands free.
     lung_share
         Of the 6 mm around 1.5 ball radii, how much is lung.
+    long_axis_mm
+        Longest distance across it on one slice, as readers measure it: lobes and tails thicker than 3 mm count.
     """
 
     centre: tuple[int, int, int]
@@ -60,6 +65,7 @@ class Mass:
     elongation: float
     occupied_share: float
     lung_share: float
+    long_axis_mm: float
 
     @property
     def is_nodule(self) -> bool:
@@ -137,6 +143,8 @@ def measure_mass(volume: CTVolume, lungs: LungRegion, place_zyx: Sequence[int]) 
     body = part & (away <= 1.5 * radius + 1)
     around = (away > 1.5 * radius + 1) & (away <= 1.5 * radius + 7)
     lung = region & (smooth < PARENCHYMA_HU)
+    occupied = float(part[shell].mean())
+    whole = _with_its_tails(hu, middle, away <= 2 * radius + 2) if occupied <= OCCUPIED_SHARE else body
     offset_mm = np.argwhere(body).mean(0) - REACH_MM
     centre = np.rint(np.array(place_zyx) + offset_mm / volume.spacing_mm).astype(int)
     z, y, x = (int(v) for v in np.clip(centre, 0, np.array(volume.hu.shape) - 1))
@@ -145,8 +153,9 @@ def measure_mass(volume: CTVolume, lungs: LungRegion, place_zyx: Sequence[int]) 
         diameter_mm=float(np.cbrt(6 * body.sum() / np.pi)),
         ball_radius_mm=radius,
         elongation=_elongation(np.argwhere(part)),
-        occupied_share=float(part[shell].mean()),
+        occupied_share=occupied,
         lung_share=float(lung[around].mean()),
+        long_axis_mm=max(_measure_across(body), _measure_across(whole)),
     )
 
 
@@ -175,3 +184,22 @@ def _elongation(points: np.ndarray) -> float:
     """Longest over shortest axis of a set of voxels, by second moments; each voxel is 1 mm wide itself."""
     axes = np.linalg.eigvalsh(np.cov(points.T) + np.eye(3) / 12) if len(points) > 1 else np.ones(3)
     return float(np.sqrt(axes[-1] / axes[0]))
+
+
+def _with_its_tails(hu: np.ndarray, middle: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """(z, y, x) bool: what is connected with a voxel and thicker than twice `TAIL_MM`."""
+    bright = ndimage.gaussian_filter(hu, TAIL_SMOOTHING_MM) > MASS_HU
+    core = ndimage.distance_transform_edt(bright) > TAIL_MM
+    thick = (ndimage.distance_transform_edt(~core) <= TAIL_MM) & near
+    labels, _ = ndimage.label(thick)
+    at = tuple(middle)
+    return thick & (labels == labels[at]) if labels[at] else thick & False
+
+
+def _measure_across(body: np.ndarray) -> float:
+    """Longest distance within one slice of a (z, y, x) bool cube at 1 mm, from edge to edge."""
+    longest = 0.0
+    for layer in body[body.any(axis=(1, 2))]:
+        edge = np.argwhere(layer & ~ndimage.binary_erosion(layer))
+        longest = max(longest, float(pdist(edge).max(initial=0.0)) + 1.0)
+    return longest

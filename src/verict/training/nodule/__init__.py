@@ -1,0 +1,1 @@
+"""Fits the network of `verict.detect.nodule`, and measures it."""
