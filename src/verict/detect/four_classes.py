@@ -1,4 +1,4 @@
-"""Both questions joined: is a nodule there, was the tissue painted, and so which of the four classes is a place?
+"""Both questions joined: which of the four classes a place is, by whether a nodule is there and the tissue painted.
 
 | | untouched | painted |
 |---|---|---|

@@ -138,11 +138,11 @@ def assess(
     score = max((s for e in maps if (s := _highest(volume, e.score_map)) is not None), default=None)
     if maps:
         verdict, reason = _judge_pixels(volume, regions, score)
-    elif evidence:
-        asked = ", ".join(e.detector for e in evidence)
+    elif any(e.reading is None for e in evidence):
+        asked = ", ".join(e.detector for e in evidence if e.reading is None)
         verdict, reason = Verdict.NO_EVIDENCE, f"no contradiction found by {asked}; no pixel detector was run"
     else:
-        verdict, reason = Verdict.INDETERMINATE, "no detector was run"
+        verdict, reason = Verdict.INDETERMINATE, "no detector of tampering was run"
     weight = _weigh(volume, maps)
     if maps and misfits:
         verdict, reason = _doubt(verdict, reason, regions, misfits)

@@ -1,1 +1,1 @@
-"""Nodules and masses: does this scan show a lung cancer, whether real or fake?"""
+"""Nodules and masses: whether a scan shows a lung cancer, real or fake."""
