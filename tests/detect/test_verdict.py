@@ -396,7 +396,7 @@ def test_regions_of_several_detectors_are_ranked_together():
 
 def test_without_any_detector_nothing_is_known():
     assessment = judge(make_volume(5))
-    assert (assessment.verdict, assessment.reason) == (Verdict.INDETERMINATE, "no detector was run")
+    assert (assessment.verdict, assessment.reason) == (Verdict.INDETERMINATE, "no detector of tampering was run")
 
 
 def test_without_a_pixel_detector_the_reason_says_so():

@@ -7,9 +7,9 @@ import pytest
 from detect.volumes import ORIGIN_PX, STRIDE_PX, make_map
 from evaluation.cases import make_case, pixel_of, place
 
+from verict.detect.at_place import score_at
 from verict.detect.evidence import ScoreMap
 from verict.evaluation.case import PlaceKind
-from verict.detect.at_place import score_at
 from verict.evaluation.places import margin_of, tabulate_places
 
 

@@ -7,7 +7,7 @@
 
 The log odds of the nodule detector and those of `verict.detect.fusion` at a place become probabilities of the four by a
 multinomial logistic regression, fitted on a campaign of the lab with as many places of each. So the four count as
-equally likely beforehand, as in the data set's own task; how common forgeries are in an archive is for its owner to say.
+equally likely beforehand, as in the data set's own task; how common forgeries are in an archive is for its owner.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ _REQUIRED = ("schema", "id", "version", "weights", "members", "figures", "traini
 
 @dataclass(frozen=True, eq=False)
 class FourClasses:
-    """The fitted weights. ``coefficients`` (4, 3) of nodule log odds, tamper log odds and their product; ``constant``
-    (4,), in the order of `CLASSES`.
+    """The fitted weights, in the order of `CLASSES`.
+
+    ``coefficients`` (4, 3) of nodule log odds, tamper log odds and their product; ``constant`` (4,).
     """
 
     card: dict[str, Any]

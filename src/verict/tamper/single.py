@@ -12,12 +12,12 @@ import numpy as np
 
 from verict.ct.lungs import LungRegion, find_lungs
 from verict.ct.volume import CTVolume
+from verict.datasets.masses import measure_mass
 from verict.errors import InputError
 from verict.provenance import collect_provenance, sha256_of
 from verict.tamper.donors import cut_donor
 from verict.tamper.forgery import Donor, Family, Forgery, ForgeryKind, Target, TouchUp, forge
 from verict.tamper.mark import MARK, is_marked, write_forgery
-from verict.datasets.masses import measure_mass
 from verict.tamper.sites import CandidateSite, find_injection_sites, find_removal_sites, is_plain
 from verict.tamper.source import Progress, read_source
 from verict.tamper.target import aim, check_inside, voxel_at

@@ -17,9 +17,9 @@ from verict.ct.lungs import LungRegion
 from verict.ct.volume import CTVolume
 from verict.datasets.authentic import Nodule
 from verict.datasets.cuboids import SIDE_MM
+from verict.datasets.masses import find_nodules, measure_mass
 from verict.datasets.sites import MASS_APART_MM, PARENCHYMA_HU, SMOOTHING_MM, LungPlace
 from verict.errors import DatasetError, InputError
-from verict.datasets.masses import find_nodules, measure_mass
 from verict.tamper.target import check_slices, check_spacing
 
 GRID_MM = 3.0  # of the grid on which walls are measured

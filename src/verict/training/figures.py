@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from verict.datasets.scans import Scan, Source
+from verict.detect.at_place import score_at
 from verict.detect.evidence import Evidence, ScoreMap
 from verict.detect.result import Verdict
 from verict.detect.spectrum_features import ORIGIN_PX, STRIDE_PX
@@ -17,7 +18,6 @@ from verict.evaluation.alarms import Judged as JudgedCase
 from verict.evaluation.alarms import judge_case
 from verict.evaluation.case import Case, PlaceKind, Seen
 from verict.evaluation.measure import measure
-from verict.detect.at_place import score_at
 from verict.evaluation.places import tabulate_places
 from verict.evaluation.result import Evaluation, Measured, Tree, walk
 from verict.evaluation.subjects import make_subject

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from verict.datasets.scans import Progress, Scan
+from verict.detect.at_place import score_at
 from verict.detect.evidence import ScoreMap
 from verict.detect.spectrum import smooth_map
 from verict.detect.spectrum_features import ORIGIN_PX, STRIDE_PX, slice_features
 from verict.detect.verdict import Assessment, average_along_z
-from verict.detect.at_place import score_at
 from verict.evaluation.thresholds import AuthenticMap
 from verict.tamper.repaint import ForgeryKind, NoiseKind, RepaintConfig, repaint
 from verict.training.figures import UNSEEN, Judged, Row, assess_map, row, share

@@ -19,6 +19,7 @@ import numpy as np
 from verict import __version__
 from verict.datasets.campaigns import CAMPAIGN_FILE, read_document
 from verict.datasets.scans import Progress, identify_patient
+from verict.detect.at_place import score_at
 from verict.detect.evidence import ScoreMap
 from verict.detect.fusion import MEMBERS, NAME, score_members
 from verict.detect.localiser import MAP_ORIGIN_PX, MAP_STRIDE_PX, average_runs, map_shape
@@ -29,7 +30,6 @@ from verict.errors import MissingExtraError, UsageError
 from verict.evaluation import ledger as real_fakes
 from verict.evaluation.case import PAINTED, Case, Seen
 from verict.evaluation.fair import RANKED_ONLY
-from verict.detect.at_place import score_at
 from verict.evaluation.places import PlaceTable, tabulate_places
 from verict.evaluation.thresholds import Goals
 from verict.training.localiser.campaigns import KeptCase, keep_campaign

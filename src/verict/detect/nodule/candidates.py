@@ -25,8 +25,10 @@ MOST = 1500  # a run; the strongest
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Blobs of a volume: ``centres`` (n, 3) float64 voxels (z, y, x), ``sigma_mm`` (n,) their size (a ball's radius is
-    about 1.6 times that), ``strength`` (n,) HU.
+    """Blobs of a volume.
+
+    ``centres`` (n, 3) float64 voxels (z, y, x), ``sigma_mm`` (n,) their size (a ball's radius is about 1.6 times that),
+    ``strength`` (n,) HU.
     """
 
     centres: np.ndarray

@@ -16,9 +16,9 @@ from scipy.spatial.transform import Rotation
 
 from verict.ct.volume import CTVolume
 from verict.datasets.cuboids import room_around
+from verict.datasets.masses import Mass
 from verict.datasets.sites import MASS_HU
 from verict.tamper.ctgan_cuboid import SIDE, sample_cuboid
-from verict.datasets.masses import Mass
 from verict.training.ctgan.data import ROOM, Bank
 
 CUT = 64  # samples of 1 mm a side: a nodule with surroundings to be scaled down

@@ -14,13 +14,13 @@ import torch
 
 from verict import __version__
 from verict.datasets.authentic import read_authentic
+from verict.datasets.masses import find_nodules
 from verict.datasets.scans import Progress, Scan, read_authentic_scans
 from verict.errors import DatasetError
 from verict.provenance import sha256_of
 from verict.tamper.ctgan_cuboid import Equaliser
 from verict.tamper.families.ctgan import SCHEMA, open_model
 from verict.tamper.forgery import ForgeryKind
-from verict.datasets.masses import find_nodules
 from verict.training.ctgan.data import Bank, cut_with_room, find_healthy_sites, store
 from verict.training.ctgan.export import export_generator
 from verict.training.ctgan.fit import FitRecipe, fit_generator

@@ -16,9 +16,9 @@ from verict.ct.phantom.nodules import NoduleOrder
 from verict.ct.phantom.scanner import acquire
 from verict.ct.volume import CTVolume
 from verict.datasets.authentic import read_nodules
+from verict.datasets.masses import find_nodules
 from verict.datasets.scans import Progress, read_authentic_scans
 from verict.errors import DatasetError, InputError
-from verict.datasets.masses import find_nodules
 from verict.tamper.sites import place_documented
 from verict.training.phantoms import draw_protocol
 

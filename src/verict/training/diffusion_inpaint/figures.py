@@ -9,12 +9,12 @@ import torch
 from monai.metrics.regression import compute_ssim_and_cs
 from scipy import ndimage
 
+from verict.datasets.masses import find_nodules
 from verict.datasets.scans import Progress, Scan
 from verict.tamper.diffusion import CLIP_HU
 from verict.tamper.families.diffusion import DiffusionInpaint
 from verict.tamper.forgery import ForgeryKind, Paint, Target
 from verict.tamper.holes import fill_smoothly
-from verict.datasets.masses import find_nodules
 from verict.training.ctgan.data import find_healthy_sites
 
 REMOVED_MM = 12.0  # diameter of the nodule that is said to be there: the hole is about 20 mm wide

@@ -23,13 +23,15 @@ THICKNESSES_MM = (1.25, 1.5, 2.0, 2.5, 3.0, 5.0, 8.0)
 class Truth:
     """A nodule that is known: ``centre`` (z, y, x) voxels, ``diameter_mm``, and what the source calls it.
 
-    ``is_sure`` is False for what may be one: nothing is learnt or counted there.
+    ``is_sure`` is False for what may be one: nothing is learnt or counted there. ``index`` is its number in the whole
+    scan where this is a part of it, else -1.
     """
 
     centre: tuple[float, float, float]
     diameter_mm: float
     kind: str
     is_sure: bool = True
+    index: int = -1
 
 
 def simulate(seed: int, number: int, keep: Path) -> tuple[Scan, list[Truth]]:

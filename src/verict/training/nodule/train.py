@@ -1,0 +1,230 @@
+"""Fits the network of `verict.detect.nodule`, cross-fitted by patient, with thresholds by false candidates.
+
+Folds are those of the spectrum detector where it lists a patient, so that both questions about a place are answered by
+models that saw neither its patient nor, among authentic scans, a scanner model it may share. Simulated chests and
+patients of campaigns are dealt by a hash of their names.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from verict import __version__
+from verict.datasets.campaigns import CAMPAIGN_FILE, read_document
+from verict.datasets.scans import Progress, identify_patient
+from verict.detect.model import CARD_SCHEMA, load_card
+from verict.detect.nodule.detector import NAME
+from verict.detect.nodule.rays import FEATURE_COUNT
+from verict.evaluation import ledger as real_fakes
+from verict.provenance import sha256_of
+from verict.training.network import Network, NetworkRecipe, fit_network, write_onnx
+from verict.training.nodule.examples import NODULE, OTHER, Examples, Known, describe_scan
+from verict.training.nodule.figures import fit_thresholds, measure
+from verict.training.nodule.sources import (
+    AUTHENTIC,
+    CAMPAIGN,
+    CHESTS,
+    FAKES,
+    gather_authentic,
+    gather_campaign,
+    gather_chests,
+    gather_fakes,
+)
+
+FOLDS = 5
+EXPERT = (NODULE,)
+
+
+@dataclass(frozen=True)
+class NoduleRecipe:
+    """Everything that decides what is trained; the defaults are what is shipped.
+
+    ``seed`` of simulation, sampling and initialisation; ``chests`` simulated chests; ``positive_share`` of what is
+    learnt from that are nodules, by repeating them; ``repeats`` how often those of a kind count against those of
+    simulated chests.
+    """
+
+    seed: int = 7
+    chests: int = 36
+    positive_share: float = 0.2
+    repeats: dict[str, int] = field(default_factory=lambda: {AUTHENTIC: 6, FAKES: 3, CAMPAIGN: 3, CHESTS: 1})
+    network: NetworkRecipe = field(default_factory=lambda: NetworkRecipe(hidden=64, members=4, epochs=16, alpha=1.0))
+
+
+def train_nodule(
+    data: Path, campaign: Path, out: Path, recipe: NoduleRecipe, progress: Progress, *, work: Path,
+    ledger: Path | None = None, workers: int = 2,
+) -> dict[str, Any]:
+    """Train, measure and write weights, those of each fold, and ``nodule.json`` into ``out``; returns the card.
+
+    Parameters
+    ----------
+    data
+        Folder with ``authentic/`` and ``ctgan/``.
+    campaign
+        What ``verict tamper campaign`` made, to learn injections and removals from.
+    out
+        Gets weights and card.
+    recipe
+        See `NoduleRecipe`.
+    progress
+        See `verict.datasets.scans.Progress`.
+    work
+        Scratch folder; what was simulated and described is kept there.
+    ledger
+        Gets a line for the look at the real fakes; ``real_fakes_ledger.csv`` in ``out`` by default.
+    workers
+        Processes; the weights do not depend on it.
+
+    Raises
+    ------
+    DatasetError
+        If a collection is not there.
+    MissingExtraError
+        If scikit-learn or onnx is missing.
+    """
+    if ledger is not None:
+        real_fakes.check_ledger(ledger)
+    examples = gather(data, campaign, recipe, progress, work, workers)
+    fold_of = deal_folds(examples)
+    networks = []
+    for fold in range(FOLDS):
+        progress("cross-fitting", fold, FOLDS)
+        networks.append(fit([e for e in examples if may_learn(e, fold, examples, fold_of)], recipe))
+    scores = [networks[fold_of[e.patient]].score(e.features.astype(np.float32)) for e in examples]
+    progress("fitting the shipped network", 0, 1)
+    final = fit(examples, recipe)
+    out.mkdir(parents=True, exist_ok=True)
+    files = [f"{NAME}-fold-{k}.onnx" for k in range(FOLDS)]
+    for network, file in zip((final, *networks), (f"{NAME}.onnx", *files), strict=True):
+        write_onnx(network, out / file)
+    card = {
+        "schema": CARD_SCHEMA,
+        "id": NAME,
+        "version": __version__,
+        "sha256": sha256_of(out / f"{NAME}.onnx"),
+        "input": {"features": FEATURE_COUNT, "axes": "(z, y, x)"},
+        "output": "log odds of a nodule, not those of any population; higher = surer",
+        "calibration": fit_thresholds(examples, scores),
+        "folds": [
+            {"file": file, "sha256": sha256_of(out / file), "calibration": fit_thresholds(
+                [e for e in examples if fold_of[e.patient] != k],
+                [s for e, s in zip(examples, scores, strict=True) if fold_of[e.patient] != k])}
+            for k, file in enumerate(files)
+        ],
+        "training": {
+            "data": _count(examples),
+            "campaign": read_document(campaign / CAMPAIGN_FILE)["sha256"],
+            "split": "folds by patient (real fakes by uuid); authentic scans also by scanner model",
+            "recipe": asdict(recipe),
+            "command": "verict train nodule --data ../shared/data --campaign CAMPAIGN",
+            "seen": {"patients": {identify_patient(p): k for p, k in sorted(fold_of.items())}, "slices": {},
+                     "scanners": sorted({(e.scanner.manufacturer, e.scanner.model) for e in examples
+                                         if e.what == AUTHENTIC})},
+        },
+        "figures": measure(examples, scores, recipe.seed),
+        "limits": [
+            "Real nodules learnt from are few; most are simulated or painted by the lab.",
+            "Says that a nodule looks malignant by size, shape and place; it tells no benign nodule from a cancer.",
+            "Nothing outside the lungs, no mediastinal lymph nodes, no consolidation or effusion.",
+        ],
+    }  # fmt: skip
+    (out / f"{NAME}.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    real_fakes.append_figures(
+        ledger or out / real_fakes.DEFAULT_NAME, {row["name"]: row["value"] for row in card["figures"]},
+        weights_sha256=card["sha256"], what="train nodule",
+    )
+    return card
+
+
+def gather(
+    data: Path, campaign: Path, recipe: NoduleRecipe, progress: Progress, work: Path, workers: int
+) -> list[Examples]:
+    """The examples of every scan, in a fixed order; each source is kept whole once it is described."""
+    name = read_document(campaign / CAMPAIGN_FILE)["sha256"][:16]
+    sources: dict[str, tuple[str, Callable[[], Iterator[Known]]]] = {
+        CHESTS: (f"{recipe.chests}", partial(gather_chests, recipe.chests, recipe.seed, work / "chests", progress)),
+        AUTHENTIC: ("", partial(gather_authentic, data, progress)),
+        FAKES: ("", partial(gather_fakes, data, progress)),
+        CAMPAIGN: (name, partial(gather_campaign, campaign, progress)),
+    }
+    examples: list[Examples] = []
+    work.mkdir(parents=True, exist_ok=True)
+    for what, (detail, known) in sources.items():
+        file = work / f"examples-{what}-{detail}-{recipe.seed}.pickle"
+        if not file.is_file():
+            with ProcessPoolExecutor(workers) as pool:
+                described = list(_describe_all(pool, known(), recipe.seed, 2 * workers))
+            partial_file = file.with_suffix(".partial")
+            partial_file.write_bytes(pickle.dumps(described))
+            partial_file.replace(file)
+        examples += pickle.loads(file.read_bytes())
+    return examples
+
+
+def _describe_all(
+    pool: ProcessPoolExecutor, scans: Iterator[Known], seed: int, waiting: int
+) -> Iterator[Examples]:
+    """In order; never more scans in memory than so many waiting ones."""
+    jobs: deque[Future[Examples]] = deque()
+    for known in scans:
+        jobs.append(pool.submit(describe_scan, known, seed))
+        if len(jobs) >= waiting:
+            yield jobs.popleft().result()
+    yield from (job.result() for job in jobs)
+
+
+def deal_folds(examples: Sequence[Examples]) -> dict[str, int]:
+    """The fold of each patient."""
+    listed = load_card("spectrum")["training"]["seen"]["patients"]
+    return {
+        e.patient: listed.get(identify_patient(e.patient), crc32(e.patient.encode()) % FOLDS) for e in examples
+    }
+
+
+def may_learn(example: Examples, fold: int, every: Sequence[Examples], fold_of: dict[str, int]) -> bool:
+    """Whether a fold's network may see a scan: not its patients, and no authentic scan by a scanner of theirs."""
+    if fold_of[example.patient] == fold:
+        return False
+    held = {e.scanner for e in every if e.what == AUTHENTIC and fold_of[e.patient] == fold and e.lung_slices > 3}
+    return example.what not in (AUTHENTIC, CAMPAIGN) or not any(example.scanner.may_be(other) for other in held)
+
+
+def fit(examples: Sequence[Examples], recipe: NoduleRecipe) -> Network:
+    """One network on the labelled places of these scans; nodules are repeated up to their share."""
+    features = np.concatenate([e.features[e.label >= OTHER] for e in examples]).astype(np.float32)
+    label = np.concatenate([e.label[e.label >= OTHER] for e in examples])
+    counts = np.concatenate([
+        np.where(e.label[e.label >= OTHER] == NODULE, recipe.repeats[e.what], 0) for e in examples
+    ])
+    negatives, positives = int((label == OTHER).sum()), int(counts.sum())
+    times = recipe.positive_share / (1 - recipe.positive_share) * negatives / max(positives, 1)
+    rng = np.random.default_rng(recipe.seed)
+    wanted = counts * times
+    repeated = np.floor(wanted).astype(int) + (rng.random(len(wanted)) < wanted % 1)
+    index = np.concatenate([np.flatnonzero(label == OTHER), np.repeat(np.arange(len(label)), repeated)])
+    return fit_network(features[index], label[index].astype(np.int8), recipe.network, recipe.seed, EXPERT)
+
+
+def _count(examples: Sequence[Examples]) -> dict[str, dict[str, int]]:
+    told = {}
+    for what in (AUTHENTIC, FAKES, CAMPAIGN, CHESTS):
+        own = [e for e in examples if e.what == what]
+        told[what] = {
+            "scans": len(own),
+            "patients": len({e.patient for e in own}),
+            "nodules": sum(d > 0 for e in own for d in e.diameters_mm),
+            "places": int(sum((e.label >= OTHER).sum() for e in own)),
+        }
+    return told
