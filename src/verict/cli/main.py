@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from verict import __version__
-from verict.cli import data, demo, evaluate, keys, phantom, scan, sign, tamper, train, verify
+from verict.cli import classify, data, demo, evaluate, keys, phantom, scan, sign, tamper, train, verify
 
 app = typer.Typer(
     name="verict",
@@ -35,6 +35,7 @@ app.command("scan")(scan.scan)
 app.command("sign")(sign.sign)
 app.command("verify")(verify.verify)
 app.command("evaluate")(evaluate.evaluate)
+app.command("classify")(classify.classify)
 app.command("demo")(demo.demo)
 app.command("phantom")(phantom.phantom)
 app.add_typer(keys.app, name="keys")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from verict.cli import train_diffusion, train_fitness, train_forgers, train_fusion, train_localiser
+from verict.cli import train_diffusion, train_fitness, train_forgers, train_fusion, train_localiser, train_nodule
 from verict.cli.training import print_figures, print_thresholds, show_training
 
 app = typer.Typer(help="Fit what verict ships; needs the extra verict\\[train].", no_args_is_help=True)
@@ -25,6 +25,8 @@ app.command("diffusion-inpaint")(train_diffusion.train_diffusion_inpaint)
 app.command("localiser")(train_localiser.train_localiser)
 app.command("fusion")(train_fusion.train_sum)
 app.command("fitness")(train_fitness.train_fitness)
+app.command("nodule")(train_nodule.train_nodules)
+app.command("four-classes")(train_nodule.train_four_classes)
 
 
 @app.command("spectrum")

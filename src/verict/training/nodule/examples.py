@@ -49,9 +49,10 @@ class Known:
 class Examples:
     """Described places of one scan.
 
-    (n,) each: ``features`` (n, `FEATURE_COUNT`) float16, ``label``, ``truth`` the index of the nodule it is (-1 for none), ``view`` the slice it was seen on alone (-1: with its neighbours), ``is_blob``
-    whether `find_candidates` named it, ``centres_mm`` (n, 3) from the first voxel. Of the scan: ``spacing_mm``,
-    ``lung_slices``, and the nodules' ``diameters_mm`` and ``kinds``, those that are unsure as 0 mm.
+    (n,) each: ``features`` (n, `FEATURE_COUNT`) float16, ``label``, ``truth`` the index of the nodule it is (-1 for
+    none), ``view`` the slice it was seen on alone (-1: with its neighbours), ``is_blob`` whether `find_candidates`
+    named it, ``centres_mm`` (n, 3) from the first voxel. Of the scan: ``spacing_mm``, ``lung_slices``, and the nodules'
+    ``diameters_mm`` and ``kinds``, those that are unsure as 0 mm.
     """
 
     patient: str
@@ -132,7 +133,7 @@ def _describe_volume(
     features = describe(volume, lungs, centres) if len(centres) else np.zeros((0, FEATURE_COUNT), np.float32)
     lone = is_alone(volume, centres)
     view = np.where(lone, np.rint(centres[:, 0]).astype(int) if z is None else z, -1)
-    centres_mm = (centres + [0 if z is None else z, 0, 0]) * volume.spacing_mm
+    centres_mm = (centres + np.array([z or 0, 0, 0])) * volume.spacing_mm
     return features.astype(np.float16), label, truth, view, is_blob, centres_mm
 
 
