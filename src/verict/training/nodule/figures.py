@@ -56,7 +56,8 @@ def _threshold_for(units: Sequence[np.ndarray], rate: float) -> float:
     """The lowest threshold at which at most ``rate`` candidates a unit lie above."""
     every = np.sort(np.concatenate([*units, np.array([-np.inf])]))[::-1]
     allowed = int(np.floor(rate * len(units)))
-    return float(np.nextafter(every[min(allowed, len(every) - 1)], np.inf).clip(-20.0, 20.0))
+    just_below = np.float32(every[min(allowed, len(every) - 1)])  # scores are compared as float32
+    return float(np.nextafter(just_below, np.float32(np.inf)).clip(-20.0, 20.0))
 
 
 def measure(examples: Sequence[Examples], scores: Sequence[np.ndarray], seed: int) -> list[Row]:
