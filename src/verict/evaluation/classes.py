@@ -18,6 +18,7 @@ from verict.datasets.scans import Progress, Scan, identify_patient, read_labelle
 from verict.datasets.sites import LungPlace, choose_benign_sites, site_rng
 from verict.datasets.uci import SiteType, read_collection
 from verict.detect.at_place import score_at
+from verict.detect.evidence import ScoreMap
 from verict.detect.four_classes import CLASSES, FourClasses, load_class_folds, load_classes
 from verict.detect.model import WEIGHTS, Model
 from verict.detect.nodule.detector import score_sites
@@ -116,8 +117,31 @@ def score_collection(
                 count = unplaced[scan.folder]
                 chosen = choose_benign_sites(scan.lungs.mask, scan.volume.spacing_mm, like, count, rng)
                 places += [_Place(*site, SiteType.TB, chosen=True) for site in chosen]
-            sites += _score_places(scan, places, *detectors, workers)
+            if places:
+                score_map, seen = _map_tampering(scan, detectors[1], workers)
+                sites += _score_places(scan, places, detectors[0], score_map, seen)
     return sites
+
+
+class SiteJudge:
+    """Classifies the labelled sites of scans whose tampering is mapped already; rows without a place are left out.
+
+    Parameters
+    ----------
+    weights
+        Folder of the models.
+    """
+
+    def __init__(self, weights: Path = WEIGHTS) -> None:
+        self._nodules = enter("nodule", weights)
+        self._shipped, self._folds = load_classes(weights), load_class_folds(weights)
+
+    def classify(self, scan: Scan, score_map: ScoreMap, seen: Seen) -> list[Site]:
+        """The sites of one scan by the map `verict.detect.fusion` gave it."""
+        places = _placed(scan)
+        scored = _score_places(scan, places, self._nodules, score_map, seen) if places and scan.lungs.any_found else []
+        return [replace(site, probabilities=_say(site, _choose_classes(self._shipped, self._folds, site.patient)))
+                for site in scored]
 
 
 @dataclass(frozen=True)
@@ -137,13 +161,12 @@ def _placed(scan: Scan) -> list[_Place]:
 
 
 def _score_places(
-    scan: Scan, places: Sequence[_Place], nodules: Entrant, tampering: Entrant, workers: int | None
+    scan: Scan, places: Sequence[_Place], nodules: Entrant, score_map: ScoreMap, seen_tamper: Seen
 ) -> list[Site]:
-    if not places:
-        return []
     at = [(p.z, p.y, p.x) for p in places]
     nodule_scores, seen_nodule = _score_nodules(scan, at, nodules)
-    tamper_scores, seen_tamper = _score_tampering(scan, at, tampering, workers)
+    found = np.array([score_at(score_map, *one, scan.volume.spacing_mm) for one in at])
+    tamper_scores = np.where(np.isfinite(found), found, np.nan)
     seen = max(seen_nodule, seen_tamper, key=list(Seen).index)
     volume = scan.volume
     return [
@@ -170,13 +193,9 @@ def _score_nodules(scan: Scan, at: Sequence[tuple[int, int, int]], entrant: Entr
     return np.asarray(score_sites(volume, scan.lungs, at, chosen), float), seen  # type: ignore[arg-type]
 
 
-def _score_tampering(
-    scan: Scan, at: Sequence[tuple[int, int, int]], entrant: Entrant, workers: int | None
-) -> tuple[np.ndarray, Seen]:
+def _map_tampering(scan: Scan, entrant: Entrant, workers: int | None) -> tuple[ScoreMap, Seen]:
     model, seen = choose_model(entrant, scan)
-    score_map, _ = examine_blind(entrant.make(model), scan.volume, scan.lungs, workers=workers)
-    scores = np.array([score_at(score_map, z, y, x, scan.volume.spacing_mm) for z, y, x in at])
-    return np.where(np.isfinite(scores), scores, np.nan), seen
+    return examine_blind(entrant.make(model), scan.volume, scan.lungs, workers=workers)[0], seen
 
 
 def _choose_classes(shipped: FourClasses, folds: Sequence[FourClasses], patient: str) -> FourClasses:

@@ -64,6 +64,9 @@ class Evaluation:
         Gravest first.
     probes
         What changed when the detector was given the same scans in another guise.
+    classes
+        What both scores of each labelled site are worth, see `verict.evaluation.classes.measure_sites`; empty where
+        the detector is not the one whose score the four classes rest on.
     """
 
     detector: str
@@ -72,6 +75,7 @@ class Evaluation:
     data: Mapping[str, Any] = field(default_factory=dict)
     conclusions: tuple[Conclusion, ...] = ()
     probes: Tree = field(default_factory=dict)
+    classes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def walk(tree: Tree, prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Measured]]:

@@ -10,10 +10,12 @@ from verict.ct.lungs import LungRegion
 from verict.ct.volume import CTVolume
 from verict.datasets.authentic import Nodule, read_nodules
 from verict.datasets.scans import Progress, Scan, Source, read_authentic_scans, read_labelled_scans
+from verict.detect import four_classes, fusion
 from verict.detect.evidence import ScoreMap
 from verict.detect.model import WEIGHTS
 from verict.errors import InputError, UsageError
 from verict.evaluation.case import Case
+from verict.evaluation.classes import Site, SiteJudge, measure_sites
 from verict.evaluation.conclusions import conclude
 from verict.evaluation.fair import Entrant, choose_model, enter, examine_blind, score_scan
 from verict.evaluation.ledger import REAL_FAKES
@@ -86,6 +88,7 @@ def evaluate_detector(
         seed=seed,
         workers=workers,
         probe=probe,
+        judge=_make_judge(detector, weights),
     )
 
 
@@ -97,15 +100,19 @@ def evaluate_entrant(
     seed: int = 1,
     workers: int | None = None,
     probe: bool = True,
+    judge: SiteJudge | None = None,
 ) -> Evaluation:
-    """The same for any detector and any scans, of which one at a time is taken."""
+    """The same for any detector and any scans, of which one at a time is taken; ``judge`` classifies the sites too."""
     cases: list[Case] = []
+    sites: list[Site] = []
     real_fakes = 0
     pairs: dict[Guise, list[PairedScore]] = {}
     for scan in scans:
         case = score_scan(scan, make_subject(scan, seed, nodules=nodules), entrant, workers=workers)
         cases.append(case)
         real_fakes += count_real_fakes(scan)
+        if judge is not None and scan.source is Source.LABELLED:
+            sites += judge.classify(scan, case.score_map, case.seen)
         if probe and scan.source is Source.LABELLED:
             for guise, scores in _probe(entrant, scan, case, workers).items():
                 pairs.setdefault(guise, []).extend(scores)
@@ -113,8 +120,15 @@ def evaluate_entrant(
     if probe:
         evaluation = replace(evaluation, probes=measure_probes(pairs))
     data = {**evaluation.data, REAL_FAKES: real_fakes, "model": _identify_model(entrant)}
-    evaluation = replace(evaluation, data=data)
+    classes = measure_sites(sites, seed=seed) if judge is not None else {}
+    evaluation = replace(evaluation, data=data, classes=classes)
     return replace(evaluation, conclusions=conclude(evaluation, cases))
+
+
+def _make_judge(detector: str, weights: Path) -> SiteJudge | None:
+    """What classifies the sites, where the detector is the one that the four classes rest on and their card is there."""
+    there = (weights / f"{four_classes.NAME}.json").is_file()
+    return SiteJudge(weights) if detector == fusion.NAME and there else None
 
 
 def _read_all(

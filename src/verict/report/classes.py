@@ -84,27 +84,36 @@ def render(sites: Sequence[Site], figures: Mapping[str, Any]) -> RenderableType:
     if more > 0:
         parts.append(Text(f"and {say_count(more, 'site')} more; the JSON lists all"))
     if figures.get("n"):
-        parts += [_render_figures(figures)]
+        parts += [render_figures(figures)]
     return Group(*parts, Text(MEANING, "dim"))
 
 
-def _render_figures(figures: Mapping[str, Any]) -> RenderableType:
+def render_figures(figures: Mapping[str, Any]) -> RenderableType:
+    """The figures of `verict.evaluation.classes.measure_sites`, each beside what brightness and size alone reach."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for title in ("figure", "verict", "brightness and size alone"):
-        table.add_column(title)
+        table.add_column(title, overflow="fold")
+    for row in rows_of(figures):
+        table.add_row(*row)
+    return Group(table, _render_confusion(figures["four_classes"]["confusion"]))
+
+
+def rows_of(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Name, value and content-only value of each figure, in words."""
+    rows: list[tuple[str, str, str]] = []
     four, content = figures["four_classes"], figures["content_only"]
-    table.add_row("macro-F1", _say(four["macro_f1"]), _say(content["macro_f1"]))
-    table.add_row("accuracy", _say(four["accuracy"]), _say(content["accuracy"]))
+    rows.append(("macro-F1", _say(four["macro_f1"]), _say(content["macro_f1"])))
+    rows.append(("accuracy", _say(four["accuracy"]), _say(content["accuracy"])))
     for name, text in (("shows_cancer", "shows a cancer"), ("tampered", "tampered with")):
         for key, word in (("auc", "AUC"), ("accuracy", "accuracy")):
             pair = figures[name]
-            table.add_row(f"{text}: {word}", _say(pair["verict"][key]), _say(pair["content_only"][key]))
+            rows.append((f"{text}: {word}", _say(pair["verict"][key]), _say(pair["content_only"][key])))
     for text, pair in figures["areas"].items():
-        table.add_row(f"{text}: AUC", _say(pair["auc"]), _say(pair["brightness_alone"]))
+        rows.append((f"{text}: AUC", _say(pair["auc"]), _say(pair["brightness_alone"])))
     for name, row in four["classes"].items():
         other = content["classes"][name]
-        table.add_row(f"{name}: precision, recall (n {row['n']})", _two(row), _two(other))
-    return Group(table, _render_confusion(four["confusion"]))
+        rows.append((f"{name}: precision, recall (n {row['n']})", _two(row), _two(other)))
+    return rows
 
 
 def _render_confusion(confusion: Mapping[str, Any]) -> RenderableType:

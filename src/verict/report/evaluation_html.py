@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from verict import __version__
+from verict.report import classes
 from verict.report import evaluation_charts as charts
 from verict.report.evaluation_json import EvaluationReport
 from verict.report.evaluation_rows import FigureRow, count_seen, group_figures, rows_of, warnings_of
@@ -42,6 +43,8 @@ def to_html(report: EvaluationReport) -> str:
         size=charts,
         strata=[_Stratum(by.replace("_", " "), value, rows_of(tree)) for by, value, tree in evaluation.strata],
         probes=rows_of(evaluation.probes),
+        classes=classes.rows_of(evaluation.classes) if evaluation.classes.get("n") else [],
+        confusion=evaluation.classes.get("four_classes", {}).get("confusion"),
         definitions=DEFINITIONS,
         limits=LIMITS,
         model=list((report.model or {}).items()),

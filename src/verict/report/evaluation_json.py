@@ -103,6 +103,7 @@ def to_json(report: EvaluationReport) -> dict:
         **main,
         "strata": [{"by": by, "value": value, **spread(tree)} for by, value, tree in evaluation.strata],
         "probes": spread(evaluation.probes),
+        "four_classes": evaluation.classes or None,
         "data": report.data,
         "labels_left_out": report.labels_left_out,
         "failures": [{"error": type(f).__name__, "problem": f.problem, "tag": f.tag} for f in report.failures],

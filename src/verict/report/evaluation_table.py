@@ -8,6 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from verict.report.classes import render_figures
 from verict.report.evaluation_json import EvaluationReport
 from verict.report.evaluation_rows import FigureGroup, FigureRow, count_seen, group_figures, rows_of, warnings_of
 from verict.report.evaluation_words import PLAIN_TITLE, SEEN_WORDS
@@ -43,6 +44,9 @@ def render_evaluation(report: EvaluationReport, width: int) -> RenderableType:
     if evaluation.probes:
         probes = FigureGroup("probes", "Given the same scans in another guise", rows_of(evaluation.probes))
         parts += [Text(), *_render_group(probes, width)]
+    if evaluation.classes.get("n"):
+        parts += [Text(), _text("Cancer or healthy, real or forged: which of the four each labelled site is", "bold"),
+                  render_figures(evaluation.classes)]
     parts += [Text(), _text("n counts painted places, slices, series or patients; after the stroke those on the "
                             "other side. Content only: what brightness alone reaches. Thresholds and what else "
                             "belongs to a figure are in the JSON.", "dim")]
