@@ -185,6 +185,8 @@ def _result(
     assessment = assess(volume, evidence, volume.sop_instance_uids, fitness.reasons)
     notes = (*volume.notes, *lungs.notes, *_what_is_left_out(volume), *(n for e in evidence for n in e.notes))
     reading = next((e.reading for e in evidence if e.reading is not None), None)
+    nodules = reading.nodules if reading else ()
+    places = join(volume, evidence, reading, assessment.regions)
     notes += tuple(Note("unusual_noise", f"thresholds may not hold for the noise here: {r}") for r in fitness.reasons)
     return SeriesResult(
         series_instance_uid=volume.series_instance_uid,
@@ -197,7 +199,7 @@ def _result(
         input_sha256=volume.input_sha256,
         source=files.label,
         slice_count=volume.slice_count,
-        pictures=keep_pictures(volume, lungs, evidence, assessment.regions) if keep else (),
+        pictures=keep_pictures(volume, lungs, evidence, assessment.regions, nodules, places) if keep else (),
         evidence=tuple(_without_maps(e) for e in evidence),
         description=_description(volume),
         header=volume.headers[0] if volume.headers else None,
@@ -205,7 +207,7 @@ def _result(
         p_value=assessment.p_value,
         p_value_reason=assessment.p_value_reason,
         shows=reading,
-        places=join(volume, evidence, reading, assessment.regions),
+        places=places,
     )
 
 
