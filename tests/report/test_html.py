@@ -256,14 +256,14 @@ def test_both_questions_are_answered_apart() -> None:
     page = Page(to_html(make_result(make_shown_series())))
     head, body = page.text.split("What it shows, and whether to believe it")
     assert "Suspicious: signs of tampering" in head
-    assert f"What it shows, real or painted: {SHOWN_TITLE[Shown.CANCER]}." in head
+    assert f"{SHOWN_TITLE[Shown.CANCER]}: a 14 mm nodule in the left lung, upper third." in head
     for said in (
-        SHOWN_MEANING[Shown.CANCER], "cancer shows a 14 mm nodule in the left lung, upper third",
-        "1 nodule, region 1 left lung, upper third z 20, y 60, x 90 14 across, volume as of a ball of 13 4.20 8.00 "
-        "below 1 % 5 % 8 % 87 % a 14 mm nodule in the left lung, upper third; the tissue there looks painted; "
-        "most likely FM (a nodule, painted), 87 %",
-        "2 nodule right lung z 25, y 64, x 40 on a slice without neighbours not known 1.50 not known - - - - a nodule",
-        "3 region 2 z 12, y 64, x 40 11 x 11 x 12 -12.00 4.50 20 % 75 % below 1 % 5 %",
+        SHOWN_MEANING[Shown.CANCER], "cancer a 14 mm nodule in the left lung, upper third",
+        "1 nodule, region 1 a 14 mm nodule in the left lung, upper third; the tissue there looks painted; "
+        "most likely FM (a nodule, painted), 87 % left lung, upper third; 14 mm across, volume of a ball of 13 mm; "
+        "z 20, y 60, x 90 4.20 8.00 < 1 % 5 % 8 % 87 %",
+        "right lung; size not known; on a slice without neighbours; z 25, y 64, x 40 1.50 not known - - - -",
+        "region of 11 x 11 x 12 mm; z 12, y 64, x 40 -12.00 4.50 20 % 75 % < 1 % 5 %",
         "TB : no nodule, untouched.", CLASSES_MEANING, "This is no diagnosis.",
     ):  # fmt: skip
         assert said in body, said
@@ -289,7 +289,7 @@ def test_a_page_without_a_reading_says_nobody_looked() -> None:
     page = Page(to_html(make_result(make_series(places=(make_place(nodule=None, nodule_score=None,
                                                                   probabilities=None),)))))  # fmt: skip
     assert "What it shows was not looked at: no detector of nodules was run." in page.text
-    assert "1 region 1 z 20" in page.text
+    assert "1 region 1 a 14 mm nodule" in page.text
     assert CLASSES_MEANING not in page.text
 
 

@@ -69,8 +69,7 @@ class _PlaceView:
     number: int
     place: Place
     what: str
-    where: str
-    size: str
+    details: tuple[str, ...]
     nodule: Nodule | None
     figures: tuple[Figure, ...]
 
@@ -160,6 +159,7 @@ def make_environment() -> Environment:
         "counted_regions": words.say_regions,
         "likely": words.say_likely,
         "percent": words.say_percent,
+        "shown_reason": words.say_shown_reason,
         "interval": _say_interval,
         "ratio": words.say_ratio,
         "propositions": words.say_propositions,
@@ -226,14 +226,14 @@ def _view_place(
     """A place in words; ``region_numbers`` are those of the table of regions, by index in the series."""
     nodule = series.shows.nodules[place.nodule] if series.shows and place.nodule is not None else None
     region = series.regions[place.region] if place.region is not None else None
-    size = words.say_nodule_size(nodule) if nodule else words.say_extent(region) if region else "not known"
+    alone = "on a slice without neighbours" if nodule and nodule.alone else ""
+    size = words.say_nodule_size(nodule) if nodule else f"region of {words.say_extent(region)} mm" if region else ""
     marked = f"region {region_numbers[place.region]}" if place.region is not None else ""
     return _PlaceView(
         number=number,
         place=place,
         what=", ".join(filter(None, ("nodule" if nodule else "", marked))),
-        where=nodule.where if nodule else "",
-        size=size,
+        details=tuple(filter(None, (nodule.where if nodule else "", size, alone))),
         nodule=nodule,
         figures=figures,
     )

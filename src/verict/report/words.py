@@ -34,9 +34,9 @@ VERDICT_MEANING = {
 }
 
 SHOWN_TITLE = {
-    Shown.CANCER: "Shows what looks like a lung cancer",
-    Shown.NONE_SEEN: "No lung cancer seen; this does not rule one out",
-    Shown.INDETERMINATE: "Indeterminate: whether it shows a lung cancer could not be decided",
+    Shown.CANCER: "Shows what looks like a lung cancer, real or painted",
+    Shown.NONE_SEEN: "No lung cancer seen, which does not rule one out",
+    Shown.INDETERMINATE: "Whether it shows a lung cancer could not be decided",
 }
 
 SHOWN_MEANING = {
@@ -209,7 +209,12 @@ def say_shown(reading: NoduleReading | None) -> str:
     """What a series shows in one word, with the reason."""
     if reading is None:
         return NOT_LOOKED_AT
-    return f"{reading.shown.value.replace('_', ' ')}: {reading.reason.removeprefix('shows ')}"
+    return f"{reading.shown.value.replace('_', ' ')}: {say_shown_reason(reading)}"
+
+
+def say_shown_reason(reading: NoduleReading) -> str:
+    """Why it is said, to stand after the word or title."""
+    return reading.reason.removeprefix("shows ")
 
 
 def worst_shown(series: Sequence[SeriesResult]) -> Shown | None:
@@ -230,21 +235,22 @@ def say_percent(share: float | None) -> str:
     """A probability for reading, never rounded to certainty.
 
     >>> say_percent(0.873), say_percent(0.9996), say_percent(0.0004), say_percent(None)
-    ('87 %', 'over 99 %', 'below 1 %', 'not known')
+    ('87 %', '> 99 %', '< 1 %', 'not known')
     """
     if share is None or not math.isfinite(share):
         return "not known"
     if share > 0.99:
-        return "over 99 %"
-    return "below 1 %" if share < 0.01 else f"{100 * share:.0f} %"
+        return "> 99 %"
+    return "< 1 %" if share < 0.01 else f"{100 * share:.0f} %"
 
 
 def say_nodule_size(nodule: Nodule) -> str:
-    """Size of a nodule in mm: its longest distance on a slice and, where it is known, the ball of its volume."""
+    """Size of a nodule: its longest distance on a slice and, where it is known, the ball of its volume."""
     if nodule.long_axis_mm is None:
-        return "not known"
-    ball = "" if nodule.diameter_mm is None else f", volume as of a ball of {say_number(float(nodule.diameter_mm), 0)}"
-    return f"{say_number(float(nodule.long_axis_mm), 0)} across{ball}"
+        return "size not known"
+    ball = nodule.diameter_mm
+    volume = "" if ball is None else f", volume of a ball of {say_number(float(ball), 0)} mm"
+    return f"{say_number(float(nodule.long_axis_mm), 0)} mm across{volume}"
 
 
 def say_regions(series: SeriesResult) -> str:
