@@ -171,7 +171,8 @@ def test_a_nodule_is_told_with_its_slice_and_has_no_say_in_the_verdict(tmp_path,
     (series,) = examine(tmp_path, with_spectrum(pictures=True)).series
     assert [n.sop_instance_uid for n in series.shows.nodules] == [series.sop_instance_uids[1]]
     assert (series.verdict, series.reason, series.score) == (without.verdict, without.reason, without.score)
-    assert [(p.nodule, p.region) for p in series.places] == [(0, None), *((None, i) for i in range(len(series.regions)))]
+    regions = range(len(series.regions))
+    assert [(p.nodule, p.region) for p in series.places] == [(0, None), *((None, i) for i in regions)]
     assert [p.nodule for p in series.pictures] == [-1, 0]
     assert without.shows is None
     assert to_json(examine(tmp_path))["series"][0]["shows"]["shown"] == "cancer"
