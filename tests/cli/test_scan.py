@@ -160,7 +160,7 @@ def test_options_reach_the_examination(stand_in: StandIn, here: Path) -> None:
     _run("a", "--series", "1.2.3", "--detector", "spectrum", "--detector", "spectrum", "--workers", "3")
     assert stand_in.asked == [("a", StandInOptions(("spectrum",), "1.2.3", 3, False))]
     _run("b")
-    assert stand_in.asked[1] == ("b", StandInOptions(("header", "fusion"), None, None, False))
+    assert stand_in.asked[1] == ("b", StandInOptions(("header", "fusion", "nodule"), None, None, False))
 
 
 def test_json_to_stdout_is_json_alone(stand_in: StandIn, here: Path) -> None:
@@ -302,7 +302,8 @@ def test_odd_names_print_safely(stand_in: StandIn, here: Path, name: str) -> Non
 def test_help_explains_the_exit_codes() -> None:
     text = " ".join(_run("--help").stdout.replace("│", " ").split())
     for said in (
-        "10 before 1 before 11 before 0", "0 no evidence of tampering (which never means proven authentic)",
+        "10 before 1 before 11 before 0", "They are about tampering only",
+        "0 no evidence of tampering (which never means proven authentic)",
         "10 suspicious", "11 indeterminate or nothing examined", "1 some input failed", "2 wrong usage",
         "130 interrupted",
     ):  # fmt: skip

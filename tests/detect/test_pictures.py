@@ -11,7 +11,9 @@ from scipy import ndimage
 
 from verict.ct.volume import CTVolume
 from verict.detect.evidence import Evidence, ScoreMap
-from verict.detect.pictures import MOST_PICTURES, keep_pictures
+from verict.detect.nodule.reading import Nodule
+from verict.detect.pictures import MOST_NODULES, MOST_PICTURES, keep_pictures
+from verict.detect.result import Place
 from verict.detect.verdict import find_regions
 
 
@@ -115,3 +117,50 @@ def test_a_map_without_any_score_can_still_be_drawn():
 
 def test_without_a_map_there_is_nothing_to_draw():
     assert pictures_of(lone_slices(), Evidence("header")) == ((), ())
+
+
+def make_nodule(z: int = 1, y: float = 40.0, x: float = 60.0, long_axis_mm: float | None = 14.0) -> Nodule:
+    return Nodule((z, y, x), (0.0, 0.0, 0.0), long_axis_mm, None, 3.0, z, "", "right lung", True, True)
+
+
+def pictures_with(nodules: tuple[Nodule, ...], values: np.ndarray | None = None, *, in_regions: tuple = ()):
+    """Pictures of nodules beside the regions of a map; ``in_regions`` gives each nodule's region or None."""
+    volume = lone_slices(3)
+    evidence = () if values is None else (make_evidence(values),)
+    regions = tuple(r for e in evidence for r in find_regions(volume, e, volume.sop_instance_uids))
+    of = in_regions or (None,) * len(nodules)
+    places = tuple(Place(i, region, n.centre_voxel_zyx, 3.0, None, None, "")
+                   for i, (n, region) in enumerate(zip(nodules, of, strict=True)))  # fmt: skip
+    lungs = make_lungs(np.ones(volume.hu.shape, bool))
+    return keep_pictures(volume, lungs, evidence, regions, nodules, places)
+
+
+@pytest.mark.parametrize(("long_axis_mm", "radius_mm"), [(14.0, 11.0), (None, 8.0), (3.0, 8.0)])
+def test_a_nodule_without_a_region_is_ringed(long_axis_mm, radius_mm):
+    values = make_map(3)
+    values[0, 4, 5] = MARK
+    first, second = pictures_with((make_nodule(long_axis_mm=long_axis_mm),), values)
+    assert [(p.region, p.nodule, p.slice_index) for p in (first, second)] == [(0, -1, 0), (-1, 0, 1)]
+    rows, columns = np.nonzero(second.contour)
+    assert (rows.mean(), columns.mean()) == (40, 60)
+    assert second.contour.sum() * 0.7**2 == pytest.approx(np.pi * radius_mm**2, rel=0.05)
+    np.testing.assert_array_equal(second.score, values[1])
+
+
+def test_a_nodule_on_the_picture_of_a_region_is_not_drawn_again():
+    values = make_map(3)
+    values[1, 4, 5] = MARK
+    assert [(p.region, p.nodule) for p in pictures_with((make_nodule(),), values, in_regions=(0,))] == [(0, -1)]
+    undrawn = pictures_with((make_nodule(),), values, in_regions=(MOST_PICTURES,))
+    assert [(p.region, p.nodule) for p in undrawn] == [(0, -1), (-1, 0)]
+
+
+def test_at_most_so_many_nodules_beside_the_overview():
+    nodules = tuple(make_nodule(z % 3) for z in range(MOST_NODULES + 2))
+    pictures = pictures_with(nodules, make_map(3))
+    assert [(p.region, p.nodule) for p in pictures] == [(-1, -1), *((-1, i) for i in range(MOST_NODULES))]
+
+
+def test_nodules_are_drawn_without_a_map():
+    (picture,) = pictures_with((make_nodule(y=-3.0, x=500.0),))  # off the slice: still something to look at
+    assert (picture.nodule, picture.score.size, picture.contour.any()) == (0, 0, True)

@@ -23,6 +23,7 @@ from verict.detect import registry, scan, spectrum
 from verict.detect.evidence import Confidence, Evidence, Finding, Needs
 from verict.detect.fitness import Fitness, identify_limits
 from verict.detect.model import Model, load_model
+from verict.detect.nodule.reading import Nodule, NoduleReading, Shown
 from verict.detect.result import NotExamined, Verdict
 from verict.detect.scan import ScanOptions
 from verict.detect.verdict import average_along_z
@@ -155,6 +156,26 @@ def test_pictures_are_kept_where_asked_for(tmp_path, stand_in):
     np.testing.assert_array_equal(
         series.pictures[0].hu, make_body_hu(5, SIZE, SIZE)[series.regions[0].peak_slice].astype(np.float32)
     )
+
+
+@pytest.mark.parametrize("detect", [hot_map, calm_map])
+def test_a_nodule_is_told_with_its_slice_and_has_no_say_in_the_verdict(tmp_path, stand_in, detect):
+    def show_nodule(volume: CTVolume, lungs: LungRegion | None) -> Evidence:
+        nodule = Nodule((1.0, 79.0, 110.0), (0.0, 0.0, 0.0), 14.0, None, 3.0, 1, "", "left lung", True, False)
+        return replace(detect(volume, lungs), reading=NoduleReading(Shown.CANCER, "shows a nodule", (nodule,), 3.0))
+
+    write(tmp_path)
+    stand_in(detect)
+    (without,) = examine(tmp_path, with_spectrum(pictures=True)).series
+    stand_in(show_nodule)
+    (series,) = examine(tmp_path, with_spectrum(pictures=True)).series
+    assert [n.sop_instance_uid for n in series.shows.nodules] == [series.sop_instance_uids[1]]
+    assert (series.verdict, series.reason, series.score) == (without.verdict, without.reason, without.score)
+    regions = range(len(series.regions))
+    assert [(p.nodule, p.region) for p in series.places] == [(0, None), *((None, i) for i in regions)]
+    assert [p.nodule for p in series.pictures] == [-1, 0]
+    assert without.shows is None
+    assert to_json(examine(tmp_path))["series"][0]["shows"]["shown"] == "cancer"
 
 
 def test_pixel_detectors_are_given_no_headers(tmp_path, stand_in):

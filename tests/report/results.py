@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy import ndimage
 
 from verict.ct.volume import Note
 from verict.detect.evidence import Confidence, Evidence, Finding, TagValue
+from verict.detect.nodule.reading import Nodule, NoduleReading, Shown
 from verict.detect.result import (
     Failure,
     NotExamined,
+    Place,
     Region,
     RegionPicture,
     ScanResult,
@@ -113,6 +117,74 @@ def make_region(*, decisive: bool = True, score: float = 8.0, **changes: object)
         "evidence": "the noise here is finer and whiter than the rest of this slice's",
     }
     return Region(**(parts | changes))
+
+
+def make_nodule(**changes: object) -> Nodule:
+    """A decisive nodule of 14 mm on slice 20."""
+    parts = {
+        "centre_voxel_zyx": (20.2, 60.0, 90.0),
+        "centre_mm_lps": (44.1, 20.0, -221.0),
+        "long_axis_mm": 14.2,
+        "diameter_mm": 12.6,
+        "score": 4.2,
+        "slice_index": 20,
+        "sop_instance_uid": f"{SOP_ROOT}.20",
+        "where": "left lung, upper third",
+        "decisive": True,
+        "alone": False,
+    }
+    return Nodule(**(parts | changes))
+
+
+def make_reading(shown: Shown = Shown.CANCER, *nodules: Nodule, **changes: object) -> NoduleReading:
+    """What a series with those nodules shows."""
+    reasons = {
+        Shown.CANCER: "shows a 14 mm nodule in the left lung, upper third",
+        Shown.NONE_SEEN: "no nodule seen; this does not mean healthy",
+        Shown.INDETERMINATE: "shows what may be a nodule in the left lung, too unsure to decide",
+    }
+    parts = {"shown": shown, "reason": reasons[shown], "nodules": nodules, "highest": 4.2}
+    return NoduleReading(**(parts | changes))
+
+
+def make_place(**changes: object) -> Place:
+    """The place of `make_nodule`, which a region of the series touches: most likely painted in."""
+    parts = {
+        "nodule": 0,
+        "region": 1,
+        "centre_voxel_zyx": (20.2, 60.0, 90.0),
+        "nodule_score": 4.2,
+        "tamper_score": 8.0,
+        "probabilities": {"TB": 0.004, "FB": 0.05, "TM": 0.076, "FM": 0.87},
+        "sentence": "a 14 mm nodule in the left lung, upper third; the tissue there looks painted",
+    }
+    return Place(**(parts | changes))
+
+
+def make_shown_series(**changes: object) -> SeriesResult:
+    """A suspicious series that shows a cancer: a painted nodule, a lone weak one that is drawn, a region by itself."""
+    weak = make_nodule(
+        score=1.5, decisive=False, alone=True, slice_index=25, sop_instance_uid=f"{SOP_ROOT}.25",
+        centre_voxel_zyx=(25.0, 64.0, 40.0), long_axis_mm=None, diameter_mm=None, where="right lung",
+    )  # fmt: skip
+    parts = {
+        "shows": make_reading(Shown.CANCER, make_nodule(), weak),
+        "places": (
+            make_place(),
+            make_place(
+                nodule=1, region=None, centre_voxel_zyx=(25.0, 64.0, 40.0), nodule_score=1.5, tamper_score=None,
+                probabilities=None, sentence="a nodule in the right lung; whether it was painted could not be judged",
+            ),
+            make_place(
+                nodule=None, region=0, centre_voxel_zyx=(12.0, 63.5, 39.5), nodule_score=-12.0, tamper_score=4.5,
+                probabilities={"TB": 0.2, "FB": 0.75, "TM": 0.0, "FM": 0.05},
+                sentence="no nodule; unusual texture, too weak to call it painted",
+            ),
+        ),
+        "pictures": (make_picture(region=1), replace(make_picture(region=-1, slice_index=25), nodule=1,
+                                                     contour=make_picture().contour)),
+    }  # fmt: skip
+    return make_series(**(parts | changes))
 
 
 def make_findings() -> tuple[Finding, ...]:

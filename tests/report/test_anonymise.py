@@ -7,11 +7,25 @@ import re
 
 import pydicom
 import pytest
-from report.results import MACHINE, PATIENT, SERIES_UID, SOP_ROOT, make_failure, make_region, make_result, make_series
+from report.results import (
+    MACHINE,
+    PATIENT,
+    SERIES_UID,
+    SOP_ROOT,
+    make_failure,
+    make_nodule,
+    make_place,
+    make_reading,
+    make_region,
+    make_result,
+    make_series,
+    make_shown_series,
+)
 from rich.console import Console
 
 from verict.ct.volume import Note
 from verict.detect.evidence import Confidence, Finding, TagValue
+from verict.detect.nodule.reading import Shown
 from verict.detect.result import Failure, NotExamined, ScanResult
 from verict.report.anonymise import LEFT_OUT, anonymise_result, name_study
 from verict.report.html import to_html
@@ -60,6 +74,8 @@ def _telltale() -> ScanResult:
         regions=(make_region(evidence=sentence),),
         findings=(finding,),
         notes=(Note("gap", sentence, (f"{SOP_ROOT}.3", "1.2.826.0.1.99")),),
+        shows=make_reading(Shown.CANCER, make_nodule(where=sentence), reason=sentence),
+        places=(make_place(region=0, sentence=sentence),),
         source="Beispiel_Anna/2005-12-24",
         description={**{k: SECRETS[k] for k in PATIENT}, **MACHINE, "ConvolutionKernel": "B70f Anna"},
         header=_header(),
@@ -117,6 +133,23 @@ def test_uids_become_stand_ins_that_lead_back_to_the_slice() -> None:
     assert series["series_instance_uid"] == "series-abababababab"
     assert series["regions"][0]["sop_instance_uids"][2] == "series-abababababab/slice-0012"
     assert series["notes"][0]["sop_instance_uids"] == ["series-abababababab/slice-0010"]
+
+
+def test_nodules_keep_their_place_and_lose_their_uids() -> None:
+    named = to_json(make_result(make_shown_series()))["series"][0]
+    series = to_json(make_result(make_shown_series()), anonymous=True)["series"][0]
+    assert [n["sop_instance_uid"] for n in series["shows"]["nodules"]] == [
+        "series-abababababab/slice-0020", "series-abababababab/slice-0025",
+    ]  # fmt: skip
+    assert series["places"] == named["places"]
+    assert series["shows"]["reason"] == named["shows"]["reason"]
+    assert [n["where"] for n in series["shows"]["nodules"]] == ["left lung, upper third", "right lung"]
+
+
+def test_a_nodule_without_a_uid_stays_without_one() -> None:
+    reading = make_reading(Shown.CANCER, make_nodule(sop_instance_uid=""))
+    series = to_json(make_result(make_series(shows=reading)), anonymous=True)["series"][0]
+    assert series["shows"]["nodules"][0]["sop_instance_uid"] == ""
 
 
 def test_stand_ins_do_not_depend_on_uids() -> None:

@@ -16,16 +16,20 @@ from report.results import (
     make_failure,
     make_p_value,
     make_picture,
+    make_place,
     make_ratio,
+    make_reading,
     make_region,
     make_result,
     make_series,
+    make_shown_series,
 )
 
 from verict.detect.evidence import Evidence
+from verict.detect.nodule.reading import Shown
 from verict.detect.result import NotExamined, ScanResult, Verdict
 from verict.report.html import flatten, to_html
-from verict.report.words import P_VALUE_MEANING, RATIO_MEANING
+from verict.report.words import CLASSES_MEANING, P_VALUE_MEANING, RATIO_MEANING, SHOWN_MEANING, SHOWN_TITLE
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7 * 7 }}{% raw %}\x1b[2J\udce9\u202e]]>&lt;"
 KNOWN_ATTRIBUTES = {
@@ -53,9 +57,15 @@ def _study() -> ScanResult:
     return make_result(make_series(), make_series(Verdict.NO_EVIDENCE), failures=(make_failure(),))
 
 
+def _shown() -> ScanResult:
+    none_seen = make_series(Verdict.NO_EVIDENCE, shows=make_reading(Shown.NONE_SEEN))
+    return make_result(make_shown_series(), none_seen, failures=(make_failure(),))
+
+
 @pytest.mark.parametrize("anonymous", [False, True])
-def test_page_is_self_contained(anonymous: bool) -> None:
-    page = Page(to_html(_study(), anonymous=anonymous))
+@pytest.mark.parametrize("study", [_study, _shown])
+def test_page_is_self_contained(study, anonymous: bool) -> None:
+    page = Page(to_html(study(), anonymous=anonymous))
     assert page.unclosed == []
     assert {name for name, _ in page.elements} & {"script", "link", "iframe", "object", "img", "form", "base"} == set()
     ids = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
@@ -67,8 +77,9 @@ def test_page_is_self_contained(anonymous: bool) -> None:
 
 
 @pytest.mark.parametrize("anonymous", [False, True])
-def test_hostile_text_stays_text(anonymous: bool) -> None:
-    html = to_html(_poison(_study()), anonymous=anonymous)
+@pytest.mark.parametrize("study", [_study, _shown])
+def test_hostile_text_stays_text(study, anonymous: bool) -> None:
+    html = to_html(_poison(study()), anonymous=anonymous)
     html.encode("utf-8")
     page = Page(html)
     names = {name for name, _ in page.elements}
@@ -102,8 +113,9 @@ def test_pictures_are_inside_the_page() -> None:
     assert "10 mm" in page.text
 
 
-def test_headings_leave_no_level_out() -> None:
-    levels = [int(name[1]) for name, _ in Page(to_html(_study())).elements if name[0] == "h" and name[1:].isdigit()]
+@pytest.mark.parametrize("study", [_study, _shown])
+def test_headings_leave_no_level_out(study) -> None:
+    levels = [int(name[1]) for name, _ in Page(to_html(study())).elements if name[0] == "h" and name[1:].isdigit()]
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(b - a <= 1 for a, b in pairwise(levels))
@@ -238,3 +250,52 @@ def test_hostile_words_of_a_card_stay_text() -> None:
     page = Page(to_html(_poison(_weighed())))
     assert page.all("script") == page.all("img") == []
     assert "alert(1)" in page.text
+
+
+def test_both_questions_are_answered_apart() -> None:
+    page = Page(to_html(make_result(make_shown_series())))
+    head, body = page.text.split("What it shows, and whether to believe it")
+    assert "Suspicious: signs of tampering" in head
+    assert f"{SHOWN_TITLE[Shown.CANCER]}: a 14 mm nodule in the left lung, upper third." in head
+    for said in (
+        SHOWN_MEANING[Shown.CANCER], "cancer a 14 mm nodule in the left lung, upper third",
+        "1 nodule, region 1 a 14 mm nodule in the left lung, upper third; the tissue there looks painted; "
+        "most likely FM (a nodule, painted), 87 % left lung, upper third; 14 mm across, volume of a ball of 13 mm; "
+        "z 20, y 60, x 90 4.20 8.00 < 1 % 5 % 8 % 87 %",
+        "right lung; size not known; on a slice without neighbours; z 25, y 64, x 40 1.50 not known - - - -",
+        "region of 11 x 11 x 12 mm; z 12, y 64, x 40 -12.00 4.50 20 % 75 % < 1 % 5 %",
+        "TB : no nodule, untouched.", CLASSES_MEANING, "This is no diagnosis.",
+    ):  # fmt: skip
+        assert said in body, said
+
+
+def test_a_nodule_without_a_region_has_its_own_picture() -> None:
+    page = Page(to_html(make_result(make_shown_series())))
+    assert "Place 2: nodule, right lung (z 25, y 64, x 40) Slice 25, " + f"{SOP_ROOT}.25" in page.text
+    assert "The line is a ring around the nodule." in page.text
+    assert len([a for a in page.all("path") if a["class"] == "contour"]) == 6  # three of each place
+    assert "Overview" not in page.text
+    assert all(d["role"] == "img" and len(d["aria-label"]) > 20 for d in page.all("svg"))
+
+
+def test_a_nodule_is_drawn_without_any_score_map() -> None:
+    picture = replace(make_shown_series().pictures[1], score=np.zeros((0, 0), np.float32))
+    page = Page(to_html(make_result(make_shown_series(pictures=(picture,)))))
+    assert len(page.all("image")) == 3
+    assert "The line is a ring around the nodule." in page.text
+
+
+def test_a_page_without_a_reading_says_nobody_looked() -> None:
+    page = Page(to_html(make_result(make_series(places=(make_place(nodule=None, nodule_score=None,
+                                                                  probabilities=None),)))))  # fmt: skip
+    assert "What it shows was not looked at: no detector of nodules was run." in page.text
+    assert "1 region 1 a 14 mm nodule" in page.text
+    assert CLASSES_MEANING not in page.text
+
+
+def test_series_at_a_glance_tell_what_each_shows() -> None:
+    text = Page(to_html(_shown())).text
+    glance = text[text.index("Series at a glance") : text.index("Series 1 of 2")]
+    assert "suspicious cancer 8.00" in glance
+    assert "no evidence no cancer seen 1.25" in glance
+    assert "No nodule was told and no region was marked" in text

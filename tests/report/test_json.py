@@ -14,15 +14,19 @@ from report.results import (
     make_failure,
     make_p_value,
     make_ratio,
+    make_reading,
     make_region,
     make_result,
     make_series,
+    make_shown_series,
 )
 from report.schema_check import find_violations
 
 from verict.detect.evidence import Evidence
+from verict.detect.nodule.reading import Shown
 from verict.detect.result import ScanResult, Verdict
 from verict.report.json import figures_of, make_plain, to_json, to_text
+from verict.report.words import SHOWN_MEANING
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "scan-result.schema.json").read_text(encoding="utf-8"))
 
@@ -38,6 +42,8 @@ RESULTS = {
             p_value_reason="",
         )
     ),
+    "shown": make_result(make_shown_series()),
+    "nothing shown": make_result(make_series(shows=make_reading(Shown.INDETERMINATE, highest=None))),
     "nothing": make_result(not_examined=()),
 }
 
@@ -159,3 +165,48 @@ def test_a_missing_weight_is_null_with_the_reason() -> None:
     assert series["regions"][0]["likelihood_ratio"] is None
     assert "model card" in series["p_value_reason"]
     assert "model card" in series["regions"][0]["likelihood_ratio_reason"]
+
+
+def test_what_is_shown_stands_apart_from_the_verdict() -> None:
+    document = to_json(RESULTS["shown"])
+    series = document["series"][0]
+    shows = series["shows"]
+    assert (shows["shown"], shows["meaning"]) == ("cancer", SHOWN_MEANING[Shown.CANCER])
+    assert (shows["reason"], shows["highest_score"]) == ("shows a 14 mm nodule in the left lung, upper third", 4.2)
+    first, second = shows["nodules"]
+    assert (first["long_axis_mm"], first["sop_instance_uid"]) == (14.2, f"{SOP_ROOT}.20")
+    assert (second["long_axis_mm"], second["diameter_mm"], second["alone"]) == (None, None, True)
+    painted, unjudged, removed = series["places"]
+    assert (painted["nodule"], painted["region"], painted["most_likely"]) == (0, 1, "FM")
+    assert painted["probabilities"] == {"TB": 0.004, "FB": 0.05, "TM": 0.076, "FM": 0.87}
+    assert (unjudged["tamper_score"], unjudged["probabilities"], unjudged["most_likely"]) == (None, None, None)
+    assert (removed["nodule"], removed["region"], removed["most_likely"]) == (None, 0, "FB")
+
+
+def test_nobody_looked_for_nodules() -> None:
+    series = to_json(RESULTS["suspicious"])["series"][0]
+    assert (series["shows"], series["places"]) == (None, [])
+
+
+@pytest.mark.parametrize("shown", Shown)
+@pytest.mark.parametrize(("verdict", "code"), [(Verdict.SUSPICIOUS, 10), (Verdict.NO_EVIDENCE, 0)])
+def test_what_is_shown_does_not_change_the_exit_code(shown: Shown, verdict: Verdict, code: int) -> None:
+    assert to_json(make_result(make_series(verdict, shows=make_reading(shown))))["exit_code"] == code
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("shows", "shown"), "healthy"),
+        (("shows", "nodules", 0, "slice_index"), -1),
+        (("places", 0, "most_likely"), "XX"),
+        (("places", 0, "probabilities", "TB"), None),
+    ],
+)
+def test_the_schema_refuses_other_readings(path: tuple, value: object) -> None:
+    document = json.loads(to_text(RESULTS["shown"]))
+    place = document["series"][0]
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    assert find_violations(document, SCHEMA)

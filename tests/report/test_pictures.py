@@ -68,18 +68,18 @@ def test_contour_at_the_border_and_of_nothing() -> None:
 @pytest.mark.parametrize(
     ("bounds", "expected"),
     [
-        ((0, 0, 240, 271, 240, 271), (192, 320, 192, 320)),  # 32 px of 0.5 mm: 64 mm around it
-        ((0, 0, 0, 31, 480, 511), (0, 128, 384, 512)),  # pushed inside at a corner
-        ((0, 0, 100, 227, 100, 227), (36, 292, 36, 292)),  # 64 mm: twice as much
-        ((0, 0, 0, 511, 0, 511), (96, 416, 96, 416)),  # never more than 160 mm
+        ((240, 271, 240, 271), (192, 320, 192, 320)),  # 32 px of 0.5 mm: 64 mm around it
+        ((0, 31, 480, 511), (0, 128, 384, 512)),  # pushed inside at a corner
+        ((100, 227, 100, 227), (36, 292, 36, 292)),  # 64 mm: twice as much
+        ((0, 511, 0, 511), (96, 416, 96, 416)),  # never more than 160 mm
     ],
 )
 def test_crop(bounds: tuple, expected: tuple) -> None:
-    assert choose_crop((512, 512), make_region(bounds=bounds), (0.5, 0.5)) == expected
+    assert choose_crop((512, 512), bounds, (0.5, 0.5)) == expected
 
 
 def test_crop_of_a_slice_smaller_than_the_crop() -> None:
-    assert choose_crop((40, 512), make_region(bounds=(0, 0, 10, 20, 10, 20)), (1.0, 1.0)) == (0, 40, 0, 64)
+    assert choose_crop((40, 512), (10, 20, 10, 20), (1.0, 1.0)) == (0, 40, 0, 64)
 
 
 @pytest.mark.parametrize(("width", "bar"), [(360.0, 100), (64.0, 10), (160.0, 20), (2.0, 0), (4.0, 1)])

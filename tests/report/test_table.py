@@ -5,13 +5,25 @@ from __future__ import annotations
 import io
 
 import pytest
-from report.results import SERIES_UID, make_failure, make_p_value, make_ratio, make_region, make_result, make_series
+from report.results import (
+    SERIES_UID,
+    make_failure,
+    make_p_value,
+    make_place,
+    make_ratio,
+    make_reading,
+    make_region,
+    make_result,
+    make_series,
+    make_shown_series,
+)
 from rich.console import Console, RenderableType
 
 from verict.ct.volume import Note
+from verict.detect.nodule.reading import Shown
 from verict.detect.result import NotExamined, ScanResult, Verdict
-from verict.report.table import REGIONS_SHOWN, render_studies, render_summary, summarise_study
-from verict.report.words import VERDICT_MEANING, say_count, say_slices
+from verict.report.table import PLACES_SHOWN, REGIONS_SHOWN, render_studies, render_summary, summarise_study
+from verict.report.words import CLASSES_MEANING, SHOWN_MEANING, SHOWN_TITLE, VERDICT_MEANING, say_count, say_slices
 
 
 def _render(renderable: RenderableType, *, terminal: bool = False, width: int = 100) -> str:
@@ -64,6 +76,7 @@ def test_pipe_gets_no_control_codes_and_a_fixed_width() -> None:
     series = make_series(
         reason=hostile, series_instance_uid=hostile, description={"SeriesDescription": hostile},
         notes=(Note("x", hostile),), regions=(make_region(evidence=hostile),),
+        shows=make_reading(reason=hostile), places=(make_place(sentence=hostile),),
     )  # fmt: skip
     result = make_result(series, source=hostile, not_examined=(NotExamined(hostile, hostile),))
     for renderable in (render_summary(result), render_studies([summarise_study(result, hostile)])):
@@ -94,10 +107,12 @@ def test_cut_lists_say_so() -> None:
     series = make_series(
         regions=tuple(make_region(score=float(i)) for i in range(REGIONS_SHOWN + 3)),
         notes=tuple(Note("n", f"note {i}") for i in range(50)),
+        places=tuple(make_place(sentence=f"place {i}") for i in range(PLACES_SHOWN + 2)),
     )
     text = _render(render_summary(make_result(series)))
     assert "and 3 more regions; the JSON lists all" in text
     assert "and 42 more notes; the JSON lists all" in text
+    assert "and 2 more places; the JSON lists all" in text
 
 
 def test_table_over_many_studies() -> None:
@@ -112,7 +127,7 @@ def test_table_over_many_studies() -> None:
     assert [r.exit_code for r in rows] == [10, 0, 1, 11, 1]
     assert [r.score for r in rows] == [8.0, 1.25, None, None, 1.25]
     text = _joined(_render(render_studies(rows)))
-    assert "1 study 0 suspicious 1 30 8.00 2 1 one region" in text
+    assert "1 study 0 suspicious - 1 30 8.00 2 1 one region" in text
     assert "5 studies: 1 suspicious, 2 failed in part, 1 indeterminate, 1 no_evidence." in text
     assert "no_evidence does not mean proven authentic" in text
 
@@ -158,3 +173,58 @@ def test_the_weight_of_each_region_is_said_once() -> None:
 
 def test_without_a_p_value_the_summary_is_silent_about_it() -> None:
     assert "p-value" not in _render(render_summary(make_result(make_series())))
+
+
+def test_both_questions_are_answered_apart() -> None:
+    text = _joined(_render(render_summary(make_result(make_shown_series()))))
+    for said in (
+        "one region is decisive shows: cancer: a 14 mm nodule in the left lung, upper third",
+        "the tissue there looks painted; most likely FM (a nodule, painted), 87 %",
+        "a nodule in the right lung; whether it was painted could not be judged no nodule; unusual texture",
+        "most likely FB (no nodule, painted: a cancer may have been removed), 75 %",
+        VERDICT_MEANING[Verdict.SUSPICIOUS], SHOWN_MEANING[Shown.CANCER], CLASSES_MEANING,
+    ):  # fmt: skip
+        assert said in text, said
+
+
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [
+        (Shown.NONE_SEEN, "shows: no cancer seen: no nodule seen; this does not mean healthy"),
+        (Shown.INDETERMINATE, "shows: indeterminate: what may be a nodule in the left lung, too unsure to decide"),
+    ],
+)
+def test_what_is_shown_without_a_cancer(shown: Shown, said: str) -> None:
+    text = _joined(_render(render_summary(make_result(make_series(Verdict.NO_EVIDENCE, shows=make_reading(shown))))))
+    assert said in text
+    assert SHOWN_MEANING[shown] in text
+    assert CLASSES_MEANING not in text
+
+
+def test_a_series_nobody_looked_at_for_nodules_says_so() -> None:
+    text = _joined(_render(render_summary(make_result(make_series()))))
+    assert "shows: not looked at: no detector of nodules was run" in text
+    assert not any(meaning in text for meaning in SHOWN_MEANING.values())
+
+
+def test_no_words_call_a_scan_healthy() -> None:
+    assert set(SHOWN_TITLE) == set(SHOWN_MEANING) == set(Shown)
+    assert not any("healthy" in said for said in (*SHOWN_TITLE.values(), *SHOWN_MEANING.values()))
+
+
+def test_a_study_shows_what_its_gravest_series_shows() -> None:
+    none, unsure, cancer = (
+        make_series(Verdict.NO_EVIDENCE, shows=make_reading(s))
+        for s in (Shown.NONE_SEEN, Shown.INDETERMINATE, Shown.CANCER)
+    )
+    rows = [
+        summarise_study(make_result(*series), "x")
+        for series in ((none, cancer, unsure), (none, unsure), (none,), (make_series(Verdict.NO_EVIDENCE),), ())
+    ]
+    assert [r.shown for r in rows] == [Shown.CANCER, Shown.INDETERMINATE, Shown.NONE_SEEN, None, None]
+    assert [r.exit_code for r in rows] == [0, 0, 0, 0, 11]
+    text = _joined(_render(render_studies(rows), width=200))
+    assert "no_evidence cancer 3 90" in text
+    assert "no_evidence no cancer seen 1 30" in text
+    assert "no_evidence - 1 30" in text
+    assert "may be real or painted; no cancer seen does not mean that there is none" in text

@@ -1,4 +1,4 @@
-"""`verict scan`: examine studies for traces of tampering and say what was found."""
+"""`verict scan`: say of studies what they show and whether they bear traces of tampering."""
 
 from __future__ import annotations
 
@@ -126,7 +126,13 @@ def scan(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors: no summary, no progress.")] = False,
 ) -> None:
-    """Examine CT studies for traces of tampering.
+    """Examine CT studies: what they show, and whether to believe it.
+
+    Of each series two things are said, apart from each other:
+    whether it bears traces of tampering;
+    whether it shows what looks like a lung cancer, real or painted.
+
+    Each nodule and each marked region is weighed by both. This is no diagnosis.
 
     Several STUDY arguments, or --each, examine many studies: one that fails does not stop the others.
 
@@ -139,6 +145,8 @@ def scan(
     1 some input failed;
     2 wrong usage, or an output that cannot be written;
     130 interrupted.
+
+    They are about tampering only: a cancer that is shown does not change them.
     """
     make_streams_forgiving()
     with exit_on_error("scan", interrupted="interrupted; no output file was written or changed"):

@@ -111,7 +111,7 @@ def join(
         if index not in told:
             highest = _nodule_near(reading, region, volume) if reading else None
             places.append(_place(classes, region.centre_voxel_zyx, highest, region.score, nodule=None, region=index,
-                                 said=_say_region(region)))
+                                 said=_say_region(region, looked=reading is not None)))
     return tuple(places)
 
 
@@ -145,7 +145,11 @@ def _say_nodule(
     return f"{size} {what} in the {where}; {trust}"
 
 
-def _say_region(region: Region) -> str:
+def _say_region(region: Region, *, looked: bool) -> str:
+    """Of a region without a nodule; ``looked`` whether anybody looked for one."""
+    if not looked:
+        painted = "the tissue looks painted" if region.decisive else "unusual texture, too weak to call it painted"
+        return f"{painted}; whether there is a nodule was not looked at"
     if region.decisive:
         return "no nodule, but the tissue looks painted: something may have been removed here"
     return "no nodule; unusual texture, too weak to call it painted"

@@ -120,7 +120,8 @@ class RegionPicture:
 
     ``hu`` and ``residual`` are (y, x) float32 in HU, ``score`` the same slice's (rows, columns)
     float32 map, ``lungs`` (y, x) bool, ``contour`` (y, x) bool of the marked cells; ``region``
-    indexes SeriesResult.regions, or -1 for an overview slice without a mark.
+    indexes SeriesResult.regions, or is -1; ``nodule`` indexes NoduleReading.nodules where a nodule without a
+    region is ringed by ``contour``, or is -1. Both are -1 for an overview slice without a mark.
     """
 
     region: int
@@ -133,6 +134,7 @@ class RegionPicture:
     lungs: np.ndarray
     contour: np.ndarray
     pixel_spacing_mm: tuple[float, float]
+    nodule: int = -1
 
 
 @dataclass(frozen=True)

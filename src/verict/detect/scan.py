@@ -18,6 +18,7 @@ from verict.detect.evidence import Detector, Evidence, Finding
 from verict.detect.fitness import Fitness, examine_fitness, identify_limits
 from verict.detect.four_classes import join
 from verict.detect.header import HeaderFingerprint, examine_across, fingerprint
+from verict.detect.nodule.reading import NoduleReading
 from verict.detect.pictures import keep_pictures
 from verict.detect.result import Failure, NotExamined, ScanResult, SeriesResult
 from verict.detect.verdict import add_findings, assess
@@ -184,7 +185,9 @@ def _result(
 ) -> SeriesResult:
     assessment = assess(volume, evidence, volume.sop_instance_uids, fitness.reasons)
     notes = (*volume.notes, *lungs.notes, *_what_is_left_out(volume), *(n for e in evidence for n in e.notes))
-    reading = next((e.reading for e in evidence if e.reading is not None), None)
+    reading = _name_slices(next((e.reading for e in evidence if e.reading is not None), None), volume)
+    nodules = reading.nodules if reading else ()
+    places = join(volume, evidence, reading, assessment.regions)
     notes += tuple(Note("unusual_noise", f"thresholds may not hold for the noise here: {r}") for r in fitness.reasons)
     return SeriesResult(
         series_instance_uid=volume.series_instance_uid,
@@ -197,7 +200,7 @@ def _result(
         input_sha256=volume.input_sha256,
         source=files.label,
         slice_count=volume.slice_count,
-        pictures=keep_pictures(volume, lungs, evidence, assessment.regions) if keep else (),
+        pictures=keep_pictures(volume, lungs, evidence, assessment.regions, nodules, places) if keep else (),
         evidence=tuple(_without_maps(e) for e in evidence),
         description=_description(volume),
         header=volume.headers[0] if volume.headers else None,
@@ -205,8 +208,16 @@ def _result(
         p_value=assessment.p_value,
         p_value_reason=assessment.p_value_reason,
         shows=reading,
-        places=join(volume, evidence, reading, assessment.regions),
+        places=places,
     )
+
+
+def _name_slices(reading: NoduleReading | None, volume: CTVolume) -> NoduleReading | None:
+    """The reading with the UID of each nodule's slice, which its detector is not given."""
+    if reading is None:
+        return None
+    uids = volume.sop_instance_uids
+    return replace(reading, nodules=tuple(replace(n, sop_instance_uid=uids[n.slice_index]) for n in reading.nodules))
 
 
 def _slices_left_out(volume: CTVolume, files: SeriesFiles) -> list[NotExamined]:

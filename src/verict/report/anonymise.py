@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from verict.ct.header_text import read_text
 from verict.detect.evidence import Finding, TagValue
+from verict.detect.nodule.reading import NoduleReading
 from verict.detect.result import Failure, NotExamined, Region, ScanResult, SeriesResult
 
 LEFT_OUT = "(left out)"
@@ -135,6 +136,8 @@ def _name_uids(series: SeriesResult) -> dict[str, str]:
         if len(region.slices) == len(region.sop_instance_uids):
             for z, uid in zip(region.slices, region.sop_instance_uids, strict=True):
                 aliases.setdefault(uid, f"{name}/slice-{z:04d}")
+    for nodule in series.shows.nodules if series.shows else ():
+        aliases.setdefault(nodule.sop_instance_uid, f"{name}/slice-{nodule.slice_index:04d}")
     aliases.pop("", None)
     return aliases
 
@@ -167,6 +170,8 @@ def _anonymise_series(series: SeriesResult, scrubber: _Scrubber) -> SeriesResult
             for n in series.notes
         ),
         source=name_series(series),
+        shows=_anonymise_reading(series.shows, scrubber),
+        places=tuple(replace(p, sentence=scrubber.scrub(p.sentence)) for p in series.places),
         header=None,
         sop_instance_uids=(),
         description={k: scrubber.scrub(v) for k, v in series.description.items() if k in _SAFE_DESCRIPTION},
@@ -183,6 +188,20 @@ def _anonymise_region(region: Region, scrubber: _Scrubber) -> Region:
         sop_instance_uids=_rename(region.sop_instance_uids, scrubber),
         evidence=scrubber.scrub(region.evidence),
     )
+
+
+def _anonymise_reading(reading: NoduleReading | None, scrubber: _Scrubber) -> NoduleReading | None:
+    if reading is None:
+        return None
+    nodules = tuple(
+        replace(
+            n,
+            sop_instance_uid=_rename((n.sop_instance_uid,), scrubber)[0] if n.sop_instance_uid else "",
+            where=scrubber.scrub(n.where),
+        )
+        for n in reading.nodules
+    )
+    return replace(reading, reason=scrubber.scrub(reading.reason), nodules=nodules)
 
 
 def _anonymise_finding(finding: Finding, scrubber: _Scrubber) -> Finding:

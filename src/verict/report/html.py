@@ -16,7 +16,8 @@ from markupsafe import Markup
 from verict import __version__
 from verict.custody.conclusion import StudyCustody
 from verict.detect.evidence import Evidence
-from verict.detect.result import Region, ScanResult, SeriesResult, Verdict
+from verict.detect.nodule.reading import Nodule
+from verict.detect.result import Place, Region, RegionPicture, ScanResult, SeriesResult, Verdict
 from verict.report import words
 from verict.report.anonymise import LEFT_OUT, anonymise_result
 from verict.report.custody import (
@@ -62,12 +63,25 @@ class _RegionView:
 
 
 @dataclass(frozen=True)
+class _PlaceView:
+    """One row of the table of places: a nodule, a region, or both; the region by its number in its own table."""
+
+    number: int
+    place: Place
+    what: str
+    details: tuple[str, ...]
+    nodule: Nodule | None
+    figures: tuple[Figure, ...]
+
+
+@dataclass(frozen=True)
 class _SeriesView:
     """One series as the template needs it."""
 
     number: int
     series: SeriesResult
     described: tuple[tuple[str, str], ...]
+    places: tuple[_PlaceView, ...]
     regions: tuple[_RegionView, ...]
     overviews: tuple[Figure, ...]
     findings: tuple[tuple[str, str, tuple], ...]
@@ -112,6 +126,11 @@ def to_html(result: ScanResult, *, anonymous: bool = False, custody: StudyCustod
         p_value_meaning=words.P_VALUE_MEANING,
         meanings=words.VERDICT_MEANING,
         titles=words.VERDICT_TITLE,
+        shown_meanings=words.SHOWN_MEANING,
+        shown_titles=words.SHOWN_TITLE,
+        not_looked_at=words.NOT_LOOKED_AT,
+        class_meanings=words.CLASS_MEANING,
+        classes_meaning=words.CLASSES_MEANING,
         gradient=Markup(css_gradient()),
         left_out=LEFT_OUT,
         generator=f"{GENERATOR} {__version__}",
@@ -138,6 +157,9 @@ def make_environment() -> Environment:
         "count": words.say_count,
         "counted_findings": words.say_findings,
         "counted_regions": words.say_regions,
+        "likely": words.say_likely,
+        "percent": words.say_percent,
+        "shown_reason": words.say_shown_reason,
         "interval": _say_interval,
         "ratio": words.say_ratio,
         "propositions": words.say_propositions,
@@ -158,27 +180,62 @@ def _choose_tone(result: ScanResult) -> str:
 
 
 def _view_series(number: int, series: SeriesResult, custody: StudyCustody | None) -> _SeriesView:
-    thresholds = {e.detector: e.mark_threshold for e in series.evidence if e.mark_threshold is not None}
-    kept: dict[int, list[Figure]] = {}
+    kept: dict[tuple[str, int], list[Figure]] = {}
     for picture in series.pictures:
-        region = series.regions[picture.region] if 0 <= picture.region < len(series.regions) else None
-        # An overview shows the map of the first detector that has one, see detect.pictures.
-        threshold = thresholds.get(region.detector) if region else next(iter(thresholds.values()), None)
-        kept.setdefault(picture.region if region else -1, []).append(draw_figure(picture, region, threshold))
+        _keep_figure(kept, picture, series)
+    ordered = words.order_regions(series.regions)
+    numbers = {index: i for i, (index, _) in enumerate(ordered, start=1)}
     return _SeriesView(
         number=number,
         series=series,
         described=tuple((label, series.description[k]) for k, label in DESCRIBED.items() if series.description.get(k)),
-        regions=tuple(
-            _RegionView(i, region, tuple(kept.get(index, ())))
-            for i, (index, region) in enumerate(words.order_regions(series.regions), start=1)
+        places=tuple(
+            _view_place(i, place, series, numbers, tuple(kept.get(("nodule", _index(place.nodule)), ())))
+            for i, place in enumerate(series.places, start=1)
         ),
-        overviews=tuple(kept.get(-1, ())),
+        regions=tuple(
+            _RegionView(i, region, tuple(kept.get(("region", index), ())))
+            for i, (index, region) in enumerate(ordered, start=1)
+        ),
+        overviews=tuple(kept.get(("", -1), ())),
         findings=tuple(
             (words.CONFIDENCE_TITLE[level], meaning, tuple(f for f in series.findings if f.confidence is level))
             for level, meaning in words.CONFIDENCE_MEANING.items()
         ),
         custody=view_series(custody, series),
+    )
+
+
+def _keep_figure(kept: dict[tuple[str, int], list[Figure]], picture: RegionPicture, series: SeriesResult) -> None:
+    """Draw a picture and file it under the region or nodule it shows, or as an overview."""
+    thresholds = {e.detector: e.mark_threshold for e in series.evidence if e.mark_threshold is not None}
+    region = series.regions[picture.region] if 0 <= picture.region < len(series.regions) else None
+    # An overview and a nodule show the map of the first detector that has one, see detect.pictures.
+    threshold = thresholds.get(region.detector) if region else next(iter(thresholds.values()), None)
+    key = ("region", picture.region) if region else ("nodule", picture.nodule) if picture.nodule >= 0 else ("", -1)
+    kept.setdefault(key, []).append(draw_figure(picture, region, threshold))
+
+
+def _index(index: int | None) -> int:
+    return -1 if index is None else index
+
+
+def _view_place(
+    number: int, place: Place, series: SeriesResult, region_numbers: Mapping[int, int], figures: tuple[Figure, ...]
+) -> _PlaceView:
+    """A place in words; ``region_numbers`` are those of the table of regions, by index in the series."""
+    nodule = series.shows.nodules[place.nodule] if series.shows and place.nodule is not None else None
+    region = series.regions[place.region] if place.region is not None else None
+    alone = "on a slice without neighbours" if nodule and nodule.alone else ""
+    size = words.say_nodule_size(nodule) if nodule else f"region of {words.say_extent(region)} mm" if region else ""
+    marked = f"region {region_numbers[place.region]}" if place.region is not None else ""
+    return _PlaceView(
+        number=number,
+        place=place,
+        what=", ".join(filter(None, ("nodule" if nodule else "", marked))),
+        details=tuple(filter(None, (nodule.where if nodule else "", size, alone))),
+        nodule=nodule,
+        figures=figures,
     )
 
 

@@ -12,11 +12,12 @@ import numpy as np
 from verict.ct.volume import Note
 from verict.custody.conclusion import StudyCustody
 from verict.detect.evidence import Evidence, Finding
-from verict.detect.result import NotExamined, Region, ScanResult, SeriesResult
+from verict.detect.nodule.reading import Nodule, NoduleReading
+from verict.detect.result import NotExamined, Place, Region, ScanResult, SeriesResult
 from verict.detect.weight import LikelihoodRatio, PValue
 from verict.report.anonymise import anonymise_result
 from verict.report.custody import anonymise_custody, describe_custody, exit_code_of
-from verict.report.words import VERDICT_MEANING
+from verict.report.words import SHOWN_MEANING, VERDICT_MEANING
 
 SCHEMA = "verict.scan/1"
 
@@ -86,6 +87,8 @@ def _describe_series(series: SeriesResult) -> dict:
         "score": series.score,
         "p_value": _describe_p_value(series.p_value),
         "p_value_reason": series.p_value_reason,
+        "shows": _describe_reading(series.shows),
+        "places": [_describe_place(p) for p in series.places],
         "source": series.source,
         "slice_count": series.slice_count,
         "input_sha256": series.input_sha256,
@@ -94,6 +97,46 @@ def _describe_series(series: SeriesResult) -> dict:
         "findings": [_describe_finding(f) for f in series.findings],
         "notes": [_describe_note(n) for n in series.notes],
         "detectors": [_describe_detector(e) for e in series.evidence],
+    }
+
+
+def _describe_reading(reading: NoduleReading | None) -> dict | None:
+    if reading is None:
+        return None
+    return {
+        "shown": reading.shown.value,
+        "meaning": SHOWN_MEANING[reading.shown],
+        "reason": reading.reason,
+        "highest_score": reading.highest,
+        "nodules": [_describe_nodule(n) for n in reading.nodules],
+    }
+
+
+def _describe_nodule(nodule: Nodule) -> dict:
+    return {
+        "centre_voxel_zyx": nodule.centre_voxel_zyx,
+        "centre_mm_lps": nodule.centre_mm_lps,
+        "long_axis_mm": nodule.long_axis_mm,
+        "diameter_mm": nodule.diameter_mm,
+        "score": nodule.score,
+        "slice_index": nodule.slice_index,
+        "sop_instance_uid": nodule.sop_instance_uid,
+        "where": nodule.where,
+        "decisive": nodule.decisive,
+        "alone": nodule.alone,
+    }
+
+
+def _describe_place(place: Place) -> dict:
+    return {
+        "nodule": place.nodule,
+        "region": place.region,
+        "centre_voxel_zyx": place.centre_voxel_zyx,
+        "nodule_score": place.nodule_score,
+        "tamper_score": place.tamper_score,
+        "probabilities": place.probabilities,
+        "most_likely": place.most_likely,
+        "sentence": place.sentence,
     }
 
 

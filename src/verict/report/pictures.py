@@ -82,42 +82,66 @@ class Figure:
 
 
 def draw_figure(picture: RegionPicture, region: Region | None, mark_threshold: float | None = None) -> Figure:
-    """Draw what was kept of one region.
+    """Draw what was kept of one region or nodule.
 
     Parameters
     ----------
     picture
-        The pixels kept for the region.
+        The pixels kept for it.
     region
-        The region, or None for an overview slice without a mark.
+        The region, or None for a nodule without one and for an overview slice without a mark.
     mark_threshold
         Score at and above which a cell was marked, if known.
     """
     spacing = _usable_spacing(picture.pixel_spacing_mm)
+    scale = fit_scale(picture.score, mark_threshold)
+    overlay = None if scale is None else _draw_scores(picture, scale, spacing)
+    bounds = region.bounds[2:] if region else _bounds_of(picture.contour) if picture.nodule >= 0 else None
+    if bounds is None:
+        panels = _draw_overview(picture, spacing, overlay)
+    else:
+        enclosed = "encloses the marked cells" if region else "is a ring around the nodule"
+        panels = _draw_place(picture, choose_crop(picture.hu.shape, bounds, spacing), spacing, overlay, enclosed)
+    return Figure(picture.slice_index, tuple(panels), scale)
+
+
+def _draw_overview(
+    picture: RegionPicture, spacing: tuple[float, float], overlay: Image2D | None
+) -> list[Panel]:
+    """A whole slice, and again under its score map where it has one."""
+    known_mm = spacing == tuple(picture.pixel_spacing_mm)
+    whole = (0, picture.hu.shape[0], 0, picture.hu.shape[1])
+    lung = draw_grey(picture.hu, *LUNG_WINDOW_HU)
+    size = _describe_size(whole, spacing, known_mm=known_mm)
+    panels = [_make_panel("Slice", f"Lung window; {size}.", lung, whole, spacing, known_mm=known_mm)]
+    if overlay:
+        panels.append(_make_panel("Score map", "Colours as in the scale below.", lung, whole, spacing,
+                                  known_mm=known_mm, overlay=overlay))
+    return panels
+
+
+def _draw_place(
+    picture: RegionPicture,
+    crop: tuple[int, int, int, int],
+    spacing: tuple[float, float],
+    overlay: Image2D | None,
+    enclosed: str,
+) -> list[Panel]:
+    """A place on its slice, enlarged, its noise, and under the score map where there is one.
+
+    ``crop`` is the part to enlarge, see `choose_crop`; ``enclosed`` says what the contour does.
+    """
     known_mm = spacing == tuple(picture.pixel_spacing_mm)
     whole = (0, picture.hu.shape[0], 0, picture.hu.shape[1])
     contour = trace_contour(picture.contour, spacing)
     lung = draw_grey(picture.hu, *LUNG_WINDOW_HU)
-    scale = fit_scale(picture.score, mark_threshold)
-    overlay = None if scale is None else _draw_scores(picture, scale, spacing)
-    size = _describe_size(whole, spacing, known_mm=known_mm)
-    if region is None:
-        panels = [
-            _make_panel("Slice", f"Lung window; {size}.", lung, whole, spacing, known_mm=known_mm),
-            _make_panel("Score map", "Colours as in the scale below.", lung, whole, spacing, known_mm=known_mm,
-                        overlay=overlay),
-        ]
-        return Figure(picture.slice_index, tuple(panels if overlay else panels[:1]), scale)
-
-    crop = choose_crop(picture.hu.shape, region, spacing)
-    box = _box_mm(crop, spacing)
+    size, zoomed = (_describe_size(part, spacing, known_mm=known_mm) for part in (whole, crop))
     limit_hu = noise_limit(picture.residual, crop)
     noise = draw_grey(picture.residual, -limit_hu, limit_hu)
-    zoomed = _describe_size(crop, spacing, known_mm=known_mm)
     panels = [
         _make_panel("Whole slice", f"Lung window (level -600, width 1500 HU); {size}. The frame is enlarged beside it.",
-                    lung, whole, spacing, known_mm=known_mm, contour=contour, box=box),
-        _make_panel("Enlarged", f"The same, {zoomed}. The line encloses the marked cells.",
+                    lung, whole, spacing, known_mm=known_mm, contour=contour, box=_box_mm(crop, spacing)),
+        _make_panel("Enlarged", f"The same, {zoomed}. The line {enclosed}.",
                     lung, crop, spacing, known_mm=known_mm, contour=contour),
         _make_panel("Noise", f"What remains when everything smooth is taken away, shown from -{limit_hu:.0f} to "
                              f"+{limit_hu:.0f} HU. Painted places often differ in grain.",
@@ -126,7 +150,7 @@ def draw_figure(picture: RegionPicture, region: Region | None, mark_threshold: f
     if overlay:
         panels.append(_make_panel("Score map", "The detector's score in colour, as in the scale below.",
                                   lung, crop, spacing, known_mm=known_mm, overlay=overlay, contour=contour))
-    return Figure(picture.slice_index, tuple(panels), scale)
+    return panels
 
 
 def draw_grey(values: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -204,9 +228,20 @@ def _runs(edges: np.ndarray) -> list[tuple[int, list[tuple[int, int]]]]:
     return found
 
 
-def choose_crop(shape: tuple[int, int], region: Region, spacing: tuple[float, float]) -> tuple[int, int, int, int]:
-    """The part of a slice to enlarge, (y0, y1, x0, x1) with ends excluded: the region and about as much around it."""
-    _, _, y0, y1, x0, x1 = region.bounds
+def _bounds_of(contour: np.ndarray) -> tuple[int, int, int, int] | None:
+    """Inclusive box (y0, y1, x0, x1) of a (y, x) bool mask, None where it is empty."""
+    rows, columns = (np.flatnonzero(contour.any(axis=axis)) for axis in (1, 0))
+    return (int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1])) if rows.size else None
+
+
+def choose_crop(
+    shape: tuple[int, int], bounds: tuple[int, int, int, int], spacing: tuple[float, float]
+) -> tuple[int, int, int, int]:
+    """The part of a slice to enlarge, (y0, y1, x0, x1) with ends excluded: a place and about as much around it.
+
+    ``bounds`` is the place's inclusive box (y0, y1, x0, x1) in pixels, ``spacing`` (y, x) in mm.
+    """
+    y0, y1, x0, x1 = bounds
     extent_mm = max((y1 - y0 + 1) * spacing[0], (x1 - x0 + 1) * spacing[1])
     side_mm = min(max(2.0 * extent_mm, ZOOM_LEAST_MM), ZOOM_MOST_MM)
     crop: list[int] = []

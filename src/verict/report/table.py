@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from verict.custody.conclusion import StudyCustody
-from verict.detect.result import Region, ScanResult, SeriesResult, Verdict
+from verict.detect.nodule.reading import Shown
+from verict.detect.result import Place, Region, ScanResult, SeriesResult, Verdict
 from verict.report import words
 from verict.report.custody import (
     CHANGED_TITLE,
@@ -25,6 +26,7 @@ from verict.report.custody import (
 )
 
 REGIONS_SHOWN = 10
+PLACES_SHOWN = 10
 NOTES_SHOWN = 8
 NOT_EXAMINED_SHOWN = 8
 FILES_SHOWN = 8
@@ -47,6 +49,7 @@ class StudyRow:
     findings: str
     failures: int
     reason: str
+    shown: Shown | None = None
 
 
 def render_summary(result: ScanResult, custody: StudyCustody | None = None) -> RenderableType:
@@ -75,6 +78,7 @@ def render_summary(result: ScanResult, custody: StudyCustody | None = None) -> R
         parts += [_line(f"{words.say_count(len(result.failures), 'input')} could not be read", "bold yellow"), Text()]
     verdicts = {s.verdict for s in result.series}
     parts += [_line(words.VERDICT_MEANING[v]) for v in _STYLE if v in verdicts]
+    parts += _explain_shown(result)
     parts.append(_line("Not for clinical diagnosis.", "dim"))
     return Group(*parts)
 
@@ -101,6 +105,7 @@ def summarise_study(result: ScanResult, name: str, custody: StudyCustody | None 
         findings=words.say_findings([f for s in result.series for f in s.findings]),
         failures=len(result.failures),
         reason=reason,
+        shown=words.worst_shown(result.series),
     )
 
 
@@ -110,6 +115,7 @@ def render_studies(rows: Sequence[StudyRow]) -> RenderableType:
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("Study", overflow="fold", ratio=2)
     table.add_column("Verdict", overflow="fold")
+    table.add_column("Shows", overflow="fold")
     table.add_column("Series", justify="right", no_wrap=True)
     table.add_column("Slices", justify="right", no_wrap=True)
     table.add_column("Score", justify="right", no_wrap=True)
@@ -119,8 +125,9 @@ def render_studies(rows: Sequence[StudyRow]) -> RenderableType:
     for number, row in enumerate(rows, start=1):
         table.add_row(
             str(number), _text(row.name), Text(_STUDY_WORD[row.exit_code], _STUDY_STYLE[row.exit_code]),
-            str(row.series), str(row.slices), "-" if row.score is None else words.say_number(row.score),
-            str(row.regions), str(row.failures), _text(row.reason),
+            "-" if row.shown is None else row.shown.value.replace("_", " "), str(row.series),
+            str(row.slices), "-" if row.score is None else words.say_number(row.score), str(row.regions),
+            str(row.failures), _text(row.reason),
         )
     counts = ", ".join(
         f"{sum(r.exit_code == code for r in rows)} {word}"
@@ -128,7 +135,19 @@ def render_studies(rows: Sequence[StudyRow]) -> RenderableType:
         if any(r.exit_code == code for r in rows)
     )
     closing = f"{words.say_count(len(rows), 'study', 'studies')}: {counts or 'none'}."
-    return Group(table, _line(f"{closing} no_evidence does not mean proven authentic. Not for clinical diagnosis."))
+    closing += " no_evidence does not mean proven authentic."
+    if any(row.shown is not None for row in rows):
+        closing += " What a scan shows may be real or painted; no cancer seen does not mean that there is none."
+    return Group(table, _line(f"{closing} Not for clinical diagnosis."))
+
+
+def _explain_shown(result: ScanResult) -> list[RenderableType]:
+    """What the words on what the series show mean, each once."""
+    shown = {s.shows.shown for s in result.series if s.shows is not None}
+    parts: list[RenderableType] = [_line(words.SHOWN_MEANING[s]) for s in Shown if s in shown]
+    if any(p.probabilities is not None for s in result.series for p in s.places):
+        parts.append(_line(words.CLASSES_MEANING))
+    return parts
 
 
 def _render_series(series: SeriesResult) -> list[RenderableType]:
@@ -142,6 +161,8 @@ def _render_series(series: SeriesResult) -> list[RenderableType]:
     ]
     facts = [words.printable(d) for d in described if d] + [words.say_count(series.slice_count, "slice")]
     parts: list[RenderableType] = [head, _indent(", ".join(facts)), _indent(series.reason)]
+    parts.append(_indent(f"shows: {words.say_shown(series.shows)}"))
+    parts += _render_places(series.places)
     judged = "score not known" if series.score is None else f"score {words.say_number(series.score)}"
     parts.append(
         _indent(f"{judged}; {words.say_regions(series)}; header findings: {words.say_findings(series.findings)}")
@@ -153,6 +174,13 @@ def _render_series(series: SeriesResult) -> list[RenderableType]:
     parts += [_indent(f"note: {n.message}") for n in series.notes[:NOTES_SHOWN]]
     parts += _render_more(len(series.notes) - NOTES_SHOWN, "notes")
     return parts
+
+
+def _render_places(places: Sequence[Place]) -> list[RenderableType]:
+    """Each nodule and region as a sentence, with the class it most likely is."""
+    said = ["; ".join(filter(None, (p.sentence, words.say_likely(p)))) for p in places[:PLACES_SHOWN]]
+    parts: list[RenderableType] = [Padding(_text(text), (0, 0, 0, 4), expand=False) for text in said]
+    return parts + _render_more(len(places) - PLACES_SHOWN, "places")
 
 
 def _render_custody(view: CustodyView) -> list[RenderableType]:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from verict.detect.evidence import Confidence, Finding
-from verict.detect.result import Region, ScanResult, SeriesResult, Verdict
+from verict.detect.nodule.reading import Nodule, NoduleReading, Shown
+from verict.detect.result import Place, Region, ScanResult, SeriesResult, Verdict
 from verict.errors import printable as printable  # the reports' words escape and count as the messages do
 from verict.errors import say_count as say_count
 
@@ -32,6 +33,40 @@ VERDICT_MEANING = {
     ),
 }
 
+SHOWN_TITLE = {
+    Shown.CANCER: "Shows what looks like a lung cancer, real or painted",
+    Shown.NONE_SEEN: "No lung cancer seen, which does not rule one out",
+    Shown.INDETERMINATE: "Whether it shows a lung cancer could not be decided",
+}
+
+SHOWN_MEANING = {
+    Shown.CANCER: (
+        "As shown, real or painted, at least one place looks like a nodule or mass suspicious of lung cancer. This "
+        "is not a diagnosis: a benign nodule can look the same. Whether to believe it is said beside each place."
+    ),
+    Shown.NONE_SEEN: (
+        "As shown, real or painted, no place looks enough like a nodule or mass suspicious of lung cancer. This does "
+        "not rule a cancer out: one can be missed, lie outside the lungs, or have been painted over."
+    ),
+    Shown.INDETERMINATE: (
+        "Whether it shows a lung cancer, real or painted, could not be decided; the reason is given beside it."
+    ),
+}
+
+NOT_LOOKED_AT = "not looked at: no detector of nodules was run"
+
+CLASS_MEANING = {  # by the names of verict.datasets.uci.SiteType
+    "TB": "no nodule, untouched",
+    "FB": "no nodule, painted: a cancer may have been removed",
+    "TM": "a nodule, untouched",
+    "FM": "a nodule, painted",
+}
+
+CLASSES_MEANING = (
+    "The probabilities of the four classes hold where all four are equally likely beforehand. How common forgeries "
+    "and cancers are among such scans no image tells. This is no diagnosis."
+)
+
 STUDY_TITLE = {
     10: VERDICT_TITLE[Verdict.SUSPICIOUS],
     1: "Incomplete: part of the input could not be read",
@@ -54,9 +89,12 @@ CONFIDENCE_MEANING = {
 }
 
 LIMITS = (
-    "verict looks for traces of tampering in CT series of the chest. It is an aid for people who examine whether "
-    "image data can be trusted: not for clinical diagnosis, not for treatment decisions, and not a medical device.",
-    "It says nothing of whether a nodule is real, benign or malignant, and nothing of tissue outside the lungs.",
+    "verict looks for traces of tampering in CT series of the chest, and marks what they show that looks like a lung "
+    "cancer. It is an aid for people who examine whether image data can be trusted: not for clinical diagnosis, not "
+    "for treatment decisions, and not a medical device.",
+    "It marks what looks, real or painted, like a nodule or mass suspicious of lung cancer. It does not tell benign "
+    "from malignant nodules by their tissue, can miss nodules, and says nothing of tissue outside the lungs. That no "
+    "cancer is seen does not mean that there is none.",
     "No evidence is not proof of authenticity. A forger who knows these checks, a forgery made with a method or on "
     "a scanner not met when the model was fitted, or a strong filter afterwards can leave no trace for them.",
     "A mark is a place to look at, not a finding by itself. Metal, motion, unusual reconstruction and lossy "
@@ -116,9 +154,9 @@ def say_slices(slices: Sequence[int]) -> str:
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges) or "none"
 
 
-def say_voxel(region: Region) -> str:
-    """Centre of a region in voxels: z, y, x, counted from 0."""
-    z, y, x = region.centre_voxel_zyx
+def say_voxel(place: Region | Nodule | Place) -> str:
+    """Centre of a place in voxels: z, y, x, counted from 0."""
+    z, y, x = place.centre_voxel_zyx
     return f"z {z:.0f}, y {y:.0f}, x {x:.0f}"
 
 
@@ -165,6 +203,54 @@ def say_p_value(series: SeriesResult) -> str:
     parts = f", {p_value.parts} places along z looked at" if p_value.parts > 1 else ""
     smallest = f"with {say_count(p_value.patients, 'untouched patient')} to compare with, it cannot be below"
     return f"{say_number(p_value.value, 3)} ({smallest} {say_number(p_value.smallest, 3)}{parts})"
+
+
+def say_shown(reading: NoduleReading | None) -> str:
+    """What a series shows in one word, with the reason."""
+    if reading is None:
+        return NOT_LOOKED_AT
+    return f"{reading.shown.value.replace('_', ' ')}: {say_shown_reason(reading)}"
+
+
+def say_shown_reason(reading: NoduleReading) -> str:
+    """Why it is said, to stand after the word or title."""
+    return reading.reason.removeprefix("shows ")
+
+
+def worst_shown(series: Sequence[SeriesResult]) -> Shown | None:
+    """What a study shows: the gravest of its series, None where nobody looked at any."""
+    found = {s.shows.shown for s in series if s.shows is not None}
+    return next((s for s in (Shown.CANCER, Shown.INDETERMINATE, Shown.NONE_SEEN) if s in found), None)
+
+
+def say_likely(place: Place) -> str:
+    """The most likely class of a place with its meaning and probability, "" without probabilities."""
+    name = place.most_likely
+    if name is None or place.probabilities is None:
+        return ""
+    return f"most likely {name} ({CLASS_MEANING.get(name, 'unknown')}), {say_percent(place.probabilities[name])}"
+
+
+def say_percent(share: float | None) -> str:
+    """A probability for reading, never rounded to certainty.
+
+    >>> say_percent(0.873), say_percent(0.9996), say_percent(0.0004), say_percent(None)
+    ('87 %', '> 99 %', '< 1 %', 'not known')
+    """
+    if share is None or not math.isfinite(share):
+        return "not known"
+    if share > 0.99:
+        return "> 99 %"
+    return "< 1 %" if share < 0.01 else f"{100 * share:.0f} %"
+
+
+def say_nodule_size(nodule: Nodule) -> str:
+    """Size of a nodule: its longest distance on a slice and, where it is known, the ball of its volume."""
+    if nodule.long_axis_mm is None:
+        return "size not known"
+    ball = nodule.diameter_mm
+    volume = "" if ball is None else f", volume of a ball of {say_number(float(ball), 0)} mm"
+    return f"{say_number(float(nodule.long_axis_mm), 0)} mm across{volume}"
 
 
 def say_regions(series: SeriesResult) -> str:
