@@ -42,7 +42,7 @@ def test_a_ball_is_a_candidate_at_its_middle_whatever_its_size(diameter):
     volume, lungs = make_scene(balls=[((20, 60, 55), diameter)])
     found = find_candidates(volume, lungs)
     away = np.linalg.norm((found.centres - (20, 60, 55)) * SPACING, axis=1)
-    best = int(np.argmax(found.strength))
+    best = int(np.argmax(found.drop))
     assert away[best] < max(2.0, diameter / 5)
     assert 0.5 < 1.6 * found.sigma_mm[best] / (diameter / 2) < 2.2
 
@@ -50,7 +50,7 @@ def test_a_ball_is_a_candidate_at_its_middle_whatever_its_size(diameter):
 def test_a_slice_without_neighbours_is_looked_at_by_itself():
     volume, lungs = make_scene((3, 120, 120), balls=[((1, 60, 55), 10.0)], spacing=(30.0, 0.8, 0.8))
     found = find_candidates(volume, lungs)
-    best = found.centres[int(np.argmax(found.strength))]
+    best = found.centres[int(np.argmax(found.drop))]
     assert np.rint(best[0]) == 1
     assert np.abs(best[1:] - (60, 55)).max() < 2.5
     assert is_alone(volume, found.centres).all()

@@ -7,7 +7,9 @@ chest wall are among what it names, and `verict.detect.nodule.rays` with the net
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy import ndimage
@@ -19,8 +21,13 @@ SIGMAS_MM = (1.2, 1.8, 2.7, 4.0, 6.0, 9.0, 13.5)  # neighbours are subtracted: b
 CLIP_HU = (-950.0, 50.0)  # darker is emphysema, brighter is calcium and bone: neither makes a blob more of one
 FINEST_MM = (2.0, 1.9, 1.9)  # the grid's steps reach up to this by averaging (z, y, x)
 MARGIN_MM = 14.0  # beyond the lungs that the largest Gaussian sees
-LEAST_HU = 35.0  # of a blob's answer; ground glass of 5 mm gives 50 and more
-MOST = 1500  # a run; the strongest
+LEAST_HU = 25.0  # of a blob's answer; ground glass of 5 mm gives 50 and more
+LEAST_DROP_HU = 10.0  # from the middle to both ends of any line through it, their mean; along a vessel it is none
+DROP_AT = 2.0  # sigmas from the middle those ends lie
+MOST = 1200  # a run; those that drop most
+SHIFTS = 3  # towards the middle of what is bright within 1.6 sigmas
+SHIFT_LEAST_MM = 2.5
+DARK_HU, FULL_HU = -780.0, -200.0  # what counts as bright for it, from nothing to fully
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +35,12 @@ class Candidates:
     """Blobs of a volume.
 
     ``centres`` (n, 3) float64 voxels (z, y, x), ``sigma_mm`` (n,) their size (a ball's radius is about 1.6 times that),
-    ``strength`` (n,) HU.
+    ``drop`` (n,) HU by which its ends lie below its middle along the line where they do so least.
     """
 
     centres: np.ndarray
     sigma_mm: np.ndarray
-    strength: np.ndarray
+    drop: np.ndarray
 
     def __len__(self) -> int:
         return len(self.centres)
@@ -51,7 +58,7 @@ def find_candidates(volume: CTVolume, lungs: LungRegion) -> Candidates:
     if not found:
         return Candidates(np.zeros((0, 3)), np.zeros(0), np.zeros(0))
     return Candidates(*(np.concatenate([getattr(one, name) for one in found])
-                        for name in ("centres", "sigma_mm", "strength")))
+                        for name in ("centres", "sigma_mm", "drop")))
 
 
 def _find_in_run(volume: CTVolume, lungs: LungRegion, run: slice) -> Candidates:
@@ -64,18 +71,64 @@ def _find_in_run(volume: CTVolume, lungs: LungRegion, run: slice) -> Candidates:
     grid = _average(volume.hu[box], factors)
     inside = _average(lungs.mask[box], factors) >= 0.5
     step = spacing * factors
-    answers = _subtract_neighbours(grid, step, flat=alone)
+    levels = _smooth(grid, step, flat=alone)
+    answers = np.stack([narrow - wide for narrow, wide in pairwise(levels)])
     best = answers.max(axis=0)
     size = (1, 3, 3) if alone else (3, 3, 3)
     peaks = (best == ndimage.maximum_filter(best, size)) & inside & (best >= LEAST_HU)
     places = np.argwhere(peaks)
-    strength = best[peaks]
-    kept = np.argsort(-strength, kind="stable")[:MOST]
-    places, strength = places[kept], strength[kept]
     scale = answers.argmax(axis=0)[tuple(places.T)]
-    centres = places * factors + (factors - 1) / 2 + [side.start for side in box]
     sigma_mm = np.sqrt(np.array(SIGMAS_MM)[scale] * np.array(SIGMAS_MM)[scale + 1])
-    return Candidates(centres, sigma_mm, strength.astype(float))
+    drop = _least_drop(levels, places, scale, step, flat=alone)
+    kept = np.argsort(-drop, kind="stable")[: min(MOST, int((drop >= LEAST_DROP_HU).sum()))]
+    places, sigma_mm = places[kept], sigma_mm[kept]
+    centres = places * factors + (factors - 1) / 2 + [side.start for side in box]
+    centres = _move_to_middle(volume, run, centres, sigma_mm)
+    return Candidates(centres, sigma_mm, drop[kept].astype(float))
+
+
+def _least_drop(
+    levels: Sequence[np.ndarray], places: np.ndarray, scale: np.ndarray, step_mm: np.ndarray, *, flat: bool
+) -> np.ndarray:
+    """(n,) HU: the least drop from a blob's middle to the mean of both ends of a line, of 13 lines or (flat) 4."""
+    lines = _lines(flat=flat)
+    drop = np.zeros(len(places))
+    for number in np.unique(scale):
+        own = np.flatnonzero(scale == number)
+        reach = lines * DROP_AT * SIGMAS_MM[number] / step_mm
+        at = places[own][:, None, None] + np.stack([reach, -reach], axis=1)
+        ends = ndimage.map_coordinates(levels[number], at.reshape(-1, 3).T, order=1, mode="nearest")
+        middle = levels[number][tuple(places[own].T)]
+        drop[own] = (middle[:, None] - ends.reshape(len(own), len(lines), 2).mean(axis=2)).min(axis=1)
+    return drop
+
+
+def _lines(*, flat: bool) -> np.ndarray:
+    """(n, 3) unit vectors (z, y, x), one for each line from a voxel to its neighbours."""
+    steps = np.array([s for s in np.ndindex(3, 3, 3)]) - 1
+    steps = steps[14:]  # one of each pair of opposite ones
+    steps = steps[steps[:, 0] == 0] if flat else steps
+    return steps / np.linalg.norm(steps, axis=1, keepdims=True)
+
+
+def _move_to_middle(volume: CTVolume, run: slice, centres: np.ndarray, sigma_mm: np.ndarray) -> np.ndarray:
+    """(n, 3) voxels moved to the middle of what is bright around them, by mean shift on the volume's own voxels."""
+    spacing = np.array(volume.spacing_mm)
+    grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, 7)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    ball = grid[np.linalg.norm(grid, axis=1) <= 1]
+    if run.stop - run.start == 1:
+        ball = ball[ball[:, 0] == 0]
+    radius = np.maximum(1.6 * sigma_mm, SHIFT_LEAST_MM)
+    offsets = ball[None] * radius[:, None, None] / spacing
+    moved = centres.copy()
+    for _ in range(SHIFTS):
+        at = moved[:, None] + offsets
+        at[..., 0] = np.clip(at[..., 0], run.start, run.stop - 1)
+        hu = ndimage.map_coordinates(volume.hu, at.reshape(-1, 3).T, np.float32, order=1, mode="nearest")
+        weight = np.clip((hu.reshape(at.shape[:-1]) - DARK_HU) / (FULL_HU - DARK_HU), 0, 1)[..., None]
+        moved += (weight * offsets).sum(axis=1) / np.maximum(weight.sum(axis=1), 1e-6)
+        moved[:, 0] = np.clip(moved[:, 0], run.start, run.stop - 1)
+    return moved
 
 
 def _bound(mask: np.ndarray, run: slice, spacing: np.ndarray) -> tuple[slice, slice, slice]:
@@ -104,16 +157,15 @@ def _average(values: np.ndarray, factors: np.ndarray) -> np.ndarray:
     return np.stack(slices)
 
 
-def _subtract_neighbours(grid: np.ndarray, step_mm: np.ndarray, *, flat: bool) -> np.ndarray:
-    """(scales, z, y, x) float32: each Gaussian less the next wider one, bright blobs positive."""
-    answers = []
+def _smooth(grid: np.ndarray, step_mm: np.ndarray, *, flat: bool) -> list[np.ndarray]:
+    """(z, y, x) float32 of each of `SIGMAS_MM`, each made from the one before."""
+    levels = []
     done, narrow = 0.0, grid
     for sigma in SIGMAS_MM:
-        further = np.sqrt(max(sigma**2 - done**2, 0.0)) / step_mm
+        further = np.sqrt(sigma**2 - done**2) / step_mm
         if flat:
             further[0] = 0.0
-        wide = ndimage.gaussian_filter(narrow, further, mode="nearest", truncate=3.0)
-        if done:
-            answers.append(narrow - wide)
-        done, narrow = sigma, wide
-    return np.stack(answers)
+        narrow = ndimage.gaussian_filter(narrow, further, mode="nearest", truncate=3.0)
+        done = sigma
+        levels.append(narrow)
+    return levels
