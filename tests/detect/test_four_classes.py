@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from detect.volumes import make_evidence, make_map, make_volume
@@ -96,7 +98,7 @@ def test_the_score_at_a_nodule_is_the_highest_nearby_on_its_slice(volume):
 
 def test_a_region_without_a_nodule_may_be_a_removal(volume):
     reading = make_reading(at=[((10.0, 49.0, 57.0), -1.5), ((10.0, 90.0, 100.0), 2.0)])
-    place = only(join(volume, fusion(), reading, (make_region(),)))
+    place = only(join(volume, fusion(at={(9, 4, 5): 4.0}), reading, (make_region(),)))
     assert (place.nodule, place.region, place.centre_voxel_zyx) == (None, 0, (10.0, 47.5, 55.5))
     assert (place.nodule_score, place.tamper_score, place.most_likely) == (-1.5, 4.0, "FB")
     assert place.sentence == "no nodule, but the tissue looks painted: something may have been removed here"
@@ -139,11 +141,16 @@ def test_where_the_map_is_undefined_nothing_is_said_of_painting(volume):
     assert "could not be judged" in place.sentence
 
 
+def test_a_region_of_another_detector_is_weighed_by_the_score_of_fusion(volume):
+    other = replace(make_region(score=6.5), detector="repeat")
+    assert only(join(volume, fusion(-1.0), make_reading(), (other,))).tamper_score == -1.0
+
+
 def test_without_a_reading_only_the_painting_is_told(volume):
     strong, weak = join(volume, fusion(), None, (make_region(), make_region(y=0, x=90, decisive=False)))
     for place, region in ((strong, 0), (weak, 1)):
         assert (place.nodule, place.region) == (None, region)
-        assert (place.nodule_score, place.tamper_score, place.probabilities) == (None, 4.0, None)
+        assert (place.nodule_score, place.tamper_score, place.probabilities) == (None, -2.0, None)
     assert strong.sentence == "the tissue looks painted; whether there is a nodule was not looked at"
     assert weak.sentence == "unusual texture, too weak to call it painted; whether there is a nodule was not looked at"
 

@@ -23,7 +23,7 @@ import numpy as np
 from verict.ct.volume import CTVolume
 from verict.datasets.uci import SiteType
 from verict.detect.at_place import REACH_MM, score_at
-from verict.detect.evidence import Evidence
+from verict.detect.evidence import Evidence, ScoreMap
 from verict.detect.model import CARD_SCHEMA, WEIGHTS
 from verict.detect.nodule.reading import NoduleReading
 from verict.detect.result import Place, Region
@@ -102,17 +102,26 @@ def join(
     for index, nodule in enumerate(reading.nodules if reading else ()):
         own = [i for i, region in enumerate(regions) if _touches(region, nodule.centre_voxel_zyx, volume)]
         told.update(own)
-        z, y, x = nodule.centre_voxel_zyx
-        score = None if tamper is None else score_at(tamper, nodule.slice_index, y, x, volume.spacing_mm)
-        score = score if score is not None and np.isfinite(score) else None
-        places.append(_place(classes, (z, y, x), nodule.score, score, nodule=index, region=own[0] if own else None,
+        score = _tamper_at(tamper, nodule.slice_index, nodule.centre_voxel_zyx, volume)
+        places.append(_place(classes, nodule.centre_voxel_zyx, nodule.score, score, nodule=index, region=own[0] if own else None,
                              said=_say_nodule(nodule.long_axis_mm, nodule.where, regions, own, score)))
     for index, region in enumerate(regions):
         if index not in told:
             highest = _nodule_near(reading, region, volume) if reading else None
-            places.append(_place(classes, region.centre_voxel_zyx, highest, region.score, nodule=None, region=index,
+            score = _tamper_at(tamper, region.peak_slice, region.centre_voxel_zyx, volume)
+            places.append(_place(classes, region.centre_voxel_zyx, highest, score, nodule=None, region=index,
                                  said=_say_region(region, looked=reading is not None)))
     return tuple(places)
+
+
+def _tamper_at(
+    tamper: ScoreMap | None, z: int, centre_zyx: Sequence[float], volume: CTVolume
+) -> float | None:
+    """The score of `verict.detect.fusion` at a place of slice z; other detectors have other units."""
+    if tamper is None:
+        return None
+    score = score_at(tamper, z, centre_zyx[1], centre_zyx[2], volume.spacing_mm)
+    return score if np.isfinite(score) else None
 
 
 def _touches(region: Region, centre_zyx: Sequence[float], volume: CTVolume) -> bool:
