@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from verict.datasets.splits import Scanner
@@ -10,6 +11,7 @@ from verict.detect.nodule.rays import FEATURE_COUNT
 from verict.training.nodule.chests import Truth
 from verict.training.nodule.examples import LEFT_OUT, NODULE, OTHER, Examples, label_places
 from verict.training.nodule.figures import false_candidates, fit_thresholds, measure
+from verict.training.nodule.recipe import NetworkRecipe
 from verict.training.nodule.sources import AUTHENTIC, CHESTS, read_annotations
 from verict.training.nodule.train import NoduleRecipe, deal_folds, fit, may_learn
 
@@ -74,8 +76,11 @@ def test_no_fold_learns_from_its_patients_nor_from_authentic_scanners_of_theirs(
     assert set(deal_folds(examples).values()) <= set(range(5))
 
 
-def test_what_is_told_apart_by_one_feature_is_learnt_and_measured(require_extra):
-    require_extra("sklearn")
+def test_what_is_told_apart_by_one_feature_is_learnt_and_measured(require_extra, tmp_path):
+    for module in ("torch", "onnx"):
+        require_extra(module)
+    from verict.training.nodule.network import score, write_onnx
+
     rng = np.random.default_rng(1)
     examples = []
     for number in range(6):
@@ -84,8 +89,15 @@ def test_what_is_told_apart_by_one_feature_is_learnt_and_measured(require_extra)
         features[:6, :10] += 1.5
         places = [(0, 0, 0)] * 6 + [(0, 20.0 * (i + 1), 0) for i in range(60)]
         examples.append(make_examples(f"p{number}", label=label, places_mm=places, features=features))
-    network = fit(examples[:4], NoduleRecipe())
-    scores = [network.score(e.features.astype(np.float32)) for e in examples]
+    recipe = NoduleRecipe(network=NetworkRecipe(hidden=16, members=2, steps=150, batch=64))
+    network = fit(examples[:4], recipe)
+    scores = [score(network, e.features) for e in examples]
+    again = fit(examples[:4], recipe)
+    np.testing.assert_array_equal(score(again, examples[5].features), scores[5])
+    write_onnx(network, tmp_path / "n.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "n.onnx")
+    told = session.run(None, {"features": examples[5].features.astype(np.float32)})[0][:, 0]
+    np.testing.assert_allclose(told, scores[5], atol=1e-4)
     rows = {row["name"]: row for row in measure(examples[4:], scores[4:], seed=0)}
     assert rows["found_chests"]["value"] == 1.0
     assert rows["found_chests"]["n"] == 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,12 +48,10 @@ class Network:
         return (units @ self.out + self.out_bias).max(axis=1)
 
 
-def fit_network(
-    features: np.ndarray, paint: np.ndarray, recipe: NetworkRecipe, seed: int, experts: Sequence[int] = EXPERTS
-) -> Network:
+def fit_network(features: np.ndarray, paint: np.ndarray, recipe: NetworkRecipe, seed: int) -> Network:
     """Fit on (n, features) float32 windows and (n,) int labels: 0 clean, 1 removal, 2 injection.
 
-    Each expert tells its own paint from clean windows and does not see the other's; ``experts`` are their labels.
+    Each expert tells its own paint from clean windows and does not see the other's.
 
     Raises
     ------
@@ -65,14 +62,14 @@ def fit_network(
     scale = np.maximum(features.std(axis=0), 1e-3)
     scaled = np.clip((features - mean) / scale, -CLIP, CLIP)
     hidden, hidden_bias, out, out_bias = [], [], [], []
-    for expert in experts:
+    for expert in EXPERTS:
         chosen = np.isin(paint, (0, expert))
         members = _fit_members(scaled[chosen], paint[chosen] == expert, recipe, seed)
         for member in members:
             hidden.append(member.coefs_[0])
             hidden_bias.append(member.intercepts_[0])
-            column = np.zeros((recipe.hidden, len(experts)))
-            column[:, experts.index(expert)] = member.coefs_[1][:, 0] / len(members)
+            column = np.zeros((recipe.hidden, len(EXPERTS)))
+            column[:, EXPERTS.index(expert)] = member.coefs_[1][:, 0] / len(members)
             out.append(column)
         out_bias.append(np.mean([member.intercepts_[1] for member in members]))
     arrays = mean, scale, np.hstack(hidden), np.concatenate(hidden_bias), np.vstack(out), np.array(out_bias)
@@ -138,7 +135,7 @@ def write_onnx(network: Network, path: Path) -> None:
     ]
     graph = helper.make_graph(
         nodes,
-        path.stem,
+        "spectrum",
         [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", len(network.mean)])],
         [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["n", 1])],
         [numpy_helper.from_array(np.asarray(a), n) for n, a in arrays.items()],

@@ -7,12 +7,12 @@ chest wall are among what it names, and `verict.detect.nodule.rays` with the net
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from verict.ct.lungs import LungRegion
 from verict.ct.volume import CTVolume
@@ -24,7 +24,8 @@ MARGIN_MM = 14.0  # beyond the lungs that the largest Gaussian sees
 LEAST_HU = 25.0  # of a blob's answer; ground glass of 5 mm gives 50 and more
 LEAST_DROP_HU = 10.0  # from the middle to both ends of any line through it, their mean; along a vessel it is none
 DROP_AT = 2.0  # sigmas from the middle those ends lie
-MOST = 1200  # a run; those that drop most
+MOST = 800  # a run and size; those that drop most
+DOUBLE_MM = 1.2  # of two places closer than this one is enough
 SHIFTS = 3  # towards the middle of what is bright within 1.6 sigmas
 SHIFT_LEAST_MM = 2.5
 DARK_HU, FULL_HU = -780.0, -200.0  # what counts as bright for it, from nothing to fully
@@ -41,6 +42,9 @@ class Candidates:
     centres: np.ndarray
     sigma_mm: np.ndarray
     drop: np.ndarray
+
+    def __getitem__(self, chosen: np.ndarray) -> Candidates:
+        return Candidates(self.centres[chosen], self.sigma_mm[chosen], self.drop[chosen])
 
     def __len__(self) -> int:
         return len(self.centres)
@@ -72,35 +76,43 @@ def _find_in_run(volume: CTVolume, lungs: LungRegion, run: slice) -> Candidates:
     inside = _average(lungs.mask[box], factors) >= 0.5
     step = spacing * factors
     levels = _smooth(grid, step, flat=alone)
-    answers = np.stack([narrow - wide for narrow, wide in pairwise(levels)])
-    best = answers.max(axis=0)
     size = (1, 3, 3) if alone else (3, 3, 3)
-    peaks = (best == ndimage.maximum_filter(best, size)) & inside & (best >= LEAST_HU)
-    places = np.argwhere(peaks)
-    scale = answers.argmax(axis=0)[tuple(places.T)]
-    sigma_mm = np.sqrt(np.array(SIGMAS_MM)[scale] * np.array(SIGMAS_MM)[scale + 1])
-    drop = _least_drop(levels, places, scale, step, flat=alone)
-    kept = np.argsort(-drop, kind="stable")[: min(MOST, int((drop >= LEAST_DROP_HU).sum()))]
-    places, sigma_mm = places[kept], sigma_mm[kept]
-    centres = places * factors + (factors - 1) / 2 + [side.start for side in box]
-    centres = _move_to_middle(volume, run, centres, sigma_mm)
-    return Candidates(centres, sigma_mm, drop[kept].astype(float))
+    centres, sigmas, drops = [np.zeros((0, 3))], [np.zeros(0)], [np.zeros(0)]
+    for number, (narrow, wide) in enumerate(pairwise(levels)):
+        answer = narrow - wide
+        peaks = np.argwhere((answer == ndimage.maximum_filter(answer, size)) & inside & (answer >= LEAST_HU))
+        drop = _least_drop(narrow, peaks, SIGMAS_MM[number], step, flat=alone)
+        kept = np.argsort(-drop, kind="stable")[: min(MOST, int((drop >= LEAST_DROP_HU).sum()))]
+        sigma_mm = float(np.sqrt(SIGMAS_MM[number] * SIGMAS_MM[number + 1]))
+        places = peaks[kept] * factors + (factors - 1) / 2 + [side.start for side in box]
+        centres.append(_move_to_middle(volume, run, places, sigma_mm))
+        sigmas.append(np.full(len(kept), sigma_mm))
+        drops.append(drop[kept])
+    found = Candidates(np.concatenate(centres), np.concatenate(sigmas), np.concatenate(drops))
+    return found[_drop_doubles(found, spacing)]
+
+
+def _drop_doubles(found: Candidates, spacing: np.ndarray) -> np.ndarray:
+    """Indices of those that lie `DOUBLE_MM` from each that drops more, by falling drop."""
+    order = np.argsort(-found.drop, kind="stable")
+    at = found.centres[order] * spacing
+    near = cKDTree(at).query_pairs(DOUBLE_MM, output_type="ndarray")
+    gone = np.zeros(len(order), bool)
+    for first, second in near[np.lexsort(near.T[::-1])]:  # the one that drops more comes first
+        if not gone[first]:
+            gone[second] = True
+    return order[~gone]
 
 
 def _least_drop(
-    levels: Sequence[np.ndarray], places: np.ndarray, scale: np.ndarray, step_mm: np.ndarray, *, flat: bool
+    level: np.ndarray, places: np.ndarray, sigma_mm: float, step_mm: np.ndarray, *, flat: bool
 ) -> np.ndarray:
     """(n,) HU: the least drop from a blob's middle to the mean of both ends of a line, of 13 lines or (flat) 4."""
     lines = _lines(flat=flat)
-    drop = np.zeros(len(places))
-    for number in np.unique(scale):
-        own = np.flatnonzero(scale == number)
-        reach = lines * DROP_AT * SIGMAS_MM[number] / step_mm
-        at = places[own][:, None, None] + np.stack([reach, -reach], axis=1)
-        ends = ndimage.map_coordinates(levels[number], at.reshape(-1, 3).T, order=1, mode="nearest")
-        middle = levels[number][tuple(places[own].T)]
-        drop[own] = (middle[:, None] - ends.reshape(len(own), len(lines), 2).mean(axis=2)).min(axis=1)
-    return drop
+    reach = lines * DROP_AT * sigma_mm / step_mm
+    at = places[:, None, None] + np.stack([reach, -reach], axis=1)
+    ends = ndimage.map_coordinates(level, at.reshape(-1, 3).T, order=1, mode="nearest")
+    return (level[tuple(places.T)][:, None] - ends.reshape(len(places), len(lines), 2).mean(axis=2)).min(axis=1)
 
 
 def _lines(*, flat: bool) -> np.ndarray:
@@ -111,15 +123,14 @@ def _lines(*, flat: bool) -> np.ndarray:
     return steps / np.linalg.norm(steps, axis=1, keepdims=True)
 
 
-def _move_to_middle(volume: CTVolume, run: slice, centres: np.ndarray, sigma_mm: np.ndarray) -> np.ndarray:
+def _move_to_middle(volume: CTVolume, run: slice, centres: np.ndarray, sigma_mm: float) -> np.ndarray:
     """(n, 3) voxels moved to the middle of what is bright around them, by mean shift on the volume's own voxels."""
     spacing = np.array(volume.spacing_mm)
     grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, 7)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     ball = grid[np.linalg.norm(grid, axis=1) <= 1]
     if run.stop - run.start == 1:
         ball = ball[ball[:, 0] == 0]
-    radius = np.maximum(1.6 * sigma_mm, SHIFT_LEAST_MM)
-    offsets = ball[None] * radius[:, None, None] / spacing
+    offsets = ball * max(1.6 * sigma_mm, SHIFT_LEAST_MM) / spacing
     moved = centres.copy()
     for _ in range(SHIFTS):
         at = moved[:, None] + offsets

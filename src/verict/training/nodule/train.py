@@ -8,6 +8,7 @@ patients of campaigns are dealt by a hash of their names.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import pickle
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import numpy as np
@@ -26,11 +27,12 @@ from verict.datasets.scans import Progress, identify_patient
 from verict.detect.model import CARD_SCHEMA, load_card
 from verict.detect.nodule.detector import NAME
 from verict.detect.nodule.rays import FEATURE_COUNT
+from verict.errors import UsageError
 from verict.evaluation import ledger as real_fakes
 from verict.provenance import sha256_of
-from verict.training.network import Network, NetworkRecipe, fit_network, write_onnx
 from verict.training.nodule.examples import NODULE, OTHER, Examples, Known, describe_scan
 from verict.training.nodule.figures import fit_thresholds, measure
+from verict.training.nodule.recipe import NetworkRecipe
 from verict.training.nodule.sources import (
     AUTHENTIC,
     CAMPAIGN,
@@ -42,24 +44,25 @@ from verict.training.nodule.sources import (
     gather_fakes,
 )
 
+if TYPE_CHECKING:
+    from verict.training.nodule.network import Perceptron
+
 FOLDS = 5
-EXPERT = (NODULE,)
 
 
 @dataclass(frozen=True)
 class NoduleRecipe:
     """Everything that decides what is trained; the defaults are what is shipped.
 
-    ``seed`` of simulation, sampling and initialisation; ``chests`` simulated chests; ``positive_share`` of what is
-    learnt from that are nodules, by repeating them; ``repeats`` how often those of a kind count against those of
-    simulated chests.
+    ``seed`` of simulation, sampling and initialisation; ``chests`` simulated chests; ``nodules`` and ``others``: how
+    often a nodule, or a place that is none, of each kind of scan is drawn against those of simulated chests.
     """
 
     seed: int = 7
-    chests: int = 36
-    positive_share: float = 0.2
-    repeats: dict[str, int] = field(default_factory=lambda: {AUTHENTIC: 6, FAKES: 3, CAMPAIGN: 3, CHESTS: 1})
-    network: NetworkRecipe = field(default_factory=lambda: NetworkRecipe(hidden=64, members=4, epochs=16, alpha=1.0))
+    chests: int = 72
+    nodules: dict[str, float] = field(default_factory=lambda: {AUTHENTIC: 6.0, FAKES: 3.0, CAMPAIGN: 3.0, CHESTS: 1.0})
+    others: dict[str, float] = field(default_factory=lambda: {AUTHENTIC: 2.0, FAKES: 2.0, CAMPAIGN: 2.0, CHESTS: 1.0})
+    network: NetworkRecipe = field(default_factory=NetworkRecipe)
 
 
 def train_nodule(
@@ -94,17 +97,14 @@ def train_nodule(
     MissingExtraError
         If scikit-learn or onnx is missing.
     """
+    from verict.training.nodule.network import score, write_onnx  # brings in torch
+
     if ledger is not None:
         real_fakes.check_ledger(ledger)
     examples = gather(data, campaign, recipe, progress, work, workers)
     fold_of = deal_folds(examples)
-    networks = []
-    for fold in range(FOLDS):
-        progress("cross-fitting", fold, FOLDS)
-        networks.append(fit([e for e in examples if may_learn(e, fold, examples, fold_of)], recipe))
-    scores = [networks[fold_of[e.patient]].score(e.features.astype(np.float32)) for e in examples]
-    progress("fitting the shipped network", 0, 1)
-    final = fit(examples, recipe)
+    *networks, final = fit_all(examples, fold_of, recipe, progress, workers)
+    scores = [score(networks[fold_of[e.patient]], e.features) for e in examples]
     out.mkdir(parents=True, exist_ok=True)
     files = [f"{NAME}-fold-{k}.onnx" for k in range(FOLDS)]
     for network, file in zip((final, *networks), (f"{NAME}.onnx", *files), strict=True):
@@ -201,20 +201,43 @@ def may_learn(example: Examples, fold: int, every: Sequence[Examples], fold_of: 
     return example.what not in (AUTHENTIC, CAMPAIGN) or not any(example.scanner.may_be(other) for other in held)
 
 
-def fit(examples: Sequence[Examples], recipe: NoduleRecipe) -> Network:
-    """One network on the labelled places of these scans; nodules are repeated up to their share."""
-    features = np.concatenate([e.features[e.label >= OTHER] for e in examples]).astype(np.float32)
-    label = np.concatenate([e.label[e.label >= OTHER] for e in examples])
-    counts = np.concatenate([
-        np.where(e.label[e.label >= OTHER] == NODULE, recipe.repeats[e.what], 0) for e in examples
+_TASK: tuple[Sequence[Examples], dict[str, int], NoduleRecipe] | None = None  # of a process that fits; inherited
+
+
+def fit_all(
+    examples: Sequence[Examples], fold_of: dict[str, int], recipe: NoduleRecipe, progress: Progress, workers: int
+) -> list[list[Perceptron]]:
+    """The network of each fold, then the one of all; ``workers`` at a time, each by one thread."""
+    global _TASK  # handed to the processes by fork, without a copy
+    _TASK = examples, fold_of, recipe
+    networks = []
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
+        for done, network in enumerate(pool.map(_fit_fold, (*range(FOLDS), None))):
+            networks.append(network)
+            progress("fitting networks", done + 1, FOLDS + 1)
+    _TASK = None
+    return networks
+
+
+def _fit_fold(fold: int | None) -> list[Perceptron]:
+    if _TASK is None:
+        raise UsageError("no examples to fit on")
+    examples, fold_of, recipe = _TASK
+    return fit([e for e in examples if fold is None or may_learn(e, fold, examples, fold_of)], recipe)
+
+
+def fit(examples: Sequence[Examples], recipe: NoduleRecipe) -> list[Perceptron]:
+    """One network on the labelled places of these scans."""
+    from verict.training.nodule.network import fit_network  # brings in torch
+
+    kept = [np.flatnonzero(e.label >= OTHER) for e in examples]
+    features = np.concatenate([e.features[rows] for e, rows in zip(examples, kept, strict=True)])
+    label = np.concatenate([e.label[rows] for e, rows in zip(examples, kept, strict=True)])
+    weight = np.concatenate([
+        np.where(e.label[rows] == NODULE, recipe.nodules[e.what], recipe.others[e.what])
+        for e, rows in zip(examples, kept, strict=True)
     ])
-    negatives, positives = int((label == OTHER).sum()), int(counts.sum())
-    times = recipe.positive_share / (1 - recipe.positive_share) * negatives / max(positives, 1)
-    rng = np.random.default_rng(recipe.seed)
-    wanted = counts * times
-    repeated = np.floor(wanted).astype(int) + (rng.random(len(wanted)) < wanted % 1)
-    index = np.concatenate([np.flatnonzero(label == OTHER), np.repeat(np.arange(len(label)), repeated)])
-    return fit_network(features[index], label[index].astype(np.int8), recipe.network, recipe.seed, EXPERT)
+    return fit_network(features, label == NODULE, weight, recipe.network, recipe.seed)
 
 
 def _count(examples: Sequence[Examples]) -> dict[str, dict[str, int]]:
