@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +19,23 @@ from verict.evaluation.published_fakes import PUBLISHED_FAKES
 from verict.provenance import collect_provenance
 from verict.report.output import check_output_file, write_text
 
+if TYPE_CHECKING:
+    from verict.evaluation.classes import Site
+
 ERRORS_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What was asked for."""
+
+    labelled: Path
+    json: Path
+    csv: Path | None
+    weights: Path | None
+    ledger: Path
+    seed: int
+    workers: int | None
 
 
 def classify(
@@ -65,63 +83,76 @@ def classify(
     """
     make_streams_forgiving()
     with exit_on_error("classify", interrupted="interrupted; no output file was written or changed"):
-        ledger = ledger or json.parent / ledgers.DEFAULT_NAME
-        _check(labelled, json, csv, ledger)
-        raise typer.Exit(_run(labelled, json, csv, weights, ledger, seed, workers))
+        job = _Job(labelled, json, csv, weights, ledger or json.parent / ledgers.DEFAULT_NAME, seed, workers)
+        _check(job)
+        raise typer.Exit(_run(job))
 
 
-def _check(labelled: Path, json: Path, csv: Path | None, ledger: Path) -> None:
+def _check(job: _Job) -> None:
     """Everything that can be known to be wrong before the long work."""
-    if not labelled.is_dir():
-        raise UsageError("no such folder", file=labelled, next_step="name a folder in the UCI layout")
-    named = [path for path in (json, csv, ledger) if path is not None]
+    if not job.labelled.is_dir():
+        raise UsageError("no such folder", file=job.labelled, next_step="name a folder in the UCI layout")
+    named = [path for path in (job.json, job.csv, job.ledger) if path is not None]
     for path in named:
-        check_output_file(path, [labelled])
-        if labelled.resolve() in path.resolve().parents:
+        check_output_file(path, [job.labelled])
+        if job.labelled.resolve() in path.resolve().parents:
             raise OutputError("the output lies in the folder that is classified", file=path,
                               next_step="name a file elsewhere")  # fmt: skip
     if len({path.resolve() for path in named}) < len(named):
         raise UsageError("two outputs name the same file", found=", ".join(map(str, named)))
-    ledgers.check_ledger(ledger)
+    ledgers.check_ledger(job.ledger)
 
 
-def _run(
-    labelled: Path, json: Path, csv: Path | None, weights: Path | None, ledger: Path, seed: int, workers: int | None
-) -> int:
+def _run(job: _Job) -> int:
     from verict.detect.four_classes import load_classes
     from verict.detect.model import WEIGHTS
     from verict.evaluation.classes import classify_collection, measure_sites
     from verict.report.classes import render, to_csv, to_text
 
-    folder = weights or WEIGHTS
+    folder = job.weights or WEIGHTS
     failures: list[InputError] = []
     with show_progress() if sys.stderr.isatty() else nullcontext(lambda *_: None) as progress:
         sites = classify_collection(
-            labelled, weights=folder, seed=seed, workers=workers, progress=progress, failures=failures
+            job.labelled, weights=folder, seed=job.seed, workers=job.workers, progress=progress, failures=failures
         )
+    _tell_failures(failures)
+    if not sites:
+        raise DatasetError("no site could be classified", file=job.labelled, next_step="verict data check tells more")
+    missing = _count_missing(job.labelled, len(sites))
+    figures = measure_sites(sites, seed=job.seed)
+    card = load_classes(folder).card
+    options = {"seed": job.seed, "workers": job.workers, "own_weights": job.weights is not None}
+    provenance = collect_provenance(options, models={"four-classes": {"id": card["id"], **card["members"]}})
+    _record(job.ledger, sites, figures, card["members"]["fusion"])
+    write_text(job.json, to_text(sites, figures, provenance))
+    if job.csv is not None:
+        write_text(job.csv, to_csv(sites))
+    open_stdout().print(render(sites, figures))
+    return FAILED if failures or missing else 0
+
+
+def _tell_failures(failures: list[InputError]) -> None:
     for failure in failures[:ERRORS_SHOWN]:
         tell("classify", failure.one_line())
     if len(failures) > ERRORS_SHOWN:
         tell("classify", f"and {len(failures) - ERRORS_SHOWN} more inputs could not be read")
-    if not sites:
-        raise DatasetError("no site could be classified", file=labelled, next_step="verict data check tells more")
+
+
+def _count_missing(labelled: Path, classified: int) -> int:
+    """Label rows of the experiments on disk that were not classified; they are told."""
     collection = read_collection(labelled)
     wanted = sum(row.experiment in collection.experiments_on_disk for row in collection.rows)
-    missing = max(wanted - len(sites), 0)
+    missing = max(wanted - classified, 0)
     if missing:
         tell("classify", f"{say_count(missing, 'label row')} left out: no such slice, or no place in the lungs; the "
                          "others are classified; verict data check names them")  # fmt: skip
-    figures = measure_sites(sites, seed=seed)
-    card = load_classes(folder).card
-    options = {"seed": seed, "workers": workers, "own_weights": weights is not None}
-    provenance = collect_provenance(options, models={"four-classes": {"id": card["id"], **card["members"]}})
+    return missing
+
+
+def _record(ledger: Path, sites: Sequence[Site], figures: Mapping[str, Any], weights_sha256: str) -> None:
+    """A line in the ledger where published real fakes were among the sites."""
     fakes = sum(s.kind.is_tampered and (s.slice_number, s.x, s.y) in PUBLISHED_FAKES for s in sites)
     if fakes:
         score = figures["four_classes"]["macro_f1"]["value"]
         what = f"classify: {say_count(fakes, 'published fake')}, macro-F1 {score}"
-        ledgers.append_figures(ledger, {}, weights_sha256=card["members"]["fusion"], what=what)
-    write_text(json, to_text(sites, figures, provenance))
-    if csv is not None:
-        write_text(csv, to_csv(sites))
-    open_stdout().print(render(sites, figures))
-    return FAILED if failures or missing else 0
+        ledgers.append_figures(ledger, {}, weights_sha256=weights_sha256, what=what)
