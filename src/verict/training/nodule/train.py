@@ -59,7 +59,7 @@ class NoduleRecipe:
     """
 
     seed: int = 7
-    chests: int = 72
+    chests: int = 64
     nodules: dict[str, float] = field(default_factory=lambda: {AUTHENTIC: 6.0, FAKES: 3.0, CAMPAIGN: 3.0, CHESTS: 1.0})
     others: dict[str, float] = field(default_factory=lambda: {AUTHENTIC: 2.0, FAKES: 2.0, CAMPAIGN: 2.0, CHESTS: 1.0})
     network: NetworkRecipe = field(default_factory=NetworkRecipe)
