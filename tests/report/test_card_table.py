@@ -13,7 +13,7 @@ from verict.report.card_table import renew_figures, tabulate_figures
 DOCUMENTS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize("detector", ["spectrum", "localiser", "fusion"])
+@pytest.mark.parametrize("detector", ["spectrum", "localiser", "fusion", "nodule"])
 def test_document_holds_the_shipped_figures(detector: str) -> None:
     text = (DOCUMENTS / f"{detector}.md").read_text(encoding="utf-8")
     assert renew_figures(text, load_card(detector)) == text

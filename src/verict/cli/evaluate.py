@@ -122,10 +122,12 @@ def evaluate(
 def _check_detector(name: str) -> None:
     """Refuse a detector that is not known or has no map to measure."""
     registry.check_name(name)
-    if registry.create(name).needs.headers:
-        fit = [known for known in registry.names() if not registry.create(known).needs.headers]
+    detector = registry.create(name)
+    if not detector.marks_tampering:
+        fit = [known for known in registry.names() if registry.create(known).marks_tampering]
+        what = "headers, not at pixels" if detector.needs.headers else "what a scan shows, not at whether to believe it"
         raise UsageError(
-            f"the detector {name!r} looks at headers, not at pixels: it marks no places to measure",
+            f"the detector {name!r} looks at {what}: it marks no tampered places to measure",
             next_step=f"choose {' or '.join(fit)}",
         )
 

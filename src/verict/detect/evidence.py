@@ -109,11 +109,15 @@ class Needs:
 
 
 class Detector(Protocol):
-    """One kind of evidence. Stateless between series; safe to call from one thread at a time."""
+    """One kind of evidence. Stateless between series; safe to call from one thread at a time.
+
+    ``marks_tampering`` tells whether its evidence has a map of where pixels look tampered with.
+    """
 
     name: str
     summary: str
     needs: Needs
+    marks_tampering: bool
 
     def examine(self, volume: CTVolume, lungs: LungRegion | None, *, workers: int | None = None) -> Evidence:
         """Examine one series.

@@ -84,6 +84,7 @@ class FusionDetector:
     name = NAME
     summary = "spectrum and localiser weighed together: one score a place"
     needs = Needs(lungs=True)
+    marks_tampering = True
 
     def __init__(self, model: FusionModel | None = None) -> None:
         self.model = model

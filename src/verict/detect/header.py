@@ -36,6 +36,7 @@ class HeaderDetector:
     name = "header"
     summary = "headers that contradict themselves, each other or the pixels"
     needs = Needs(headers=True)
+    marks_tampering = False
 
     def examine(
         self, volume: CTVolume, lungs: LungRegion | None = None, *, workers: int | None = None

@@ -50,6 +50,7 @@ class LocaliserDetector:
     name = "localiser"
     summary = "a network over noise measurements: forged patches against their surroundings, along z where it can"
     needs = Needs(lungs=True)
+    marks_tampering = True
 
     def __init__(self, model: Model | None = None) -> None:
         self.model = model

@@ -66,6 +66,7 @@ class RepeatDetector:
     name = "repeat"
     summary = "noise that the scan holds twice"
     needs = Needs(lungs=True)
+    marks_tampering = True
 
     def examine(self, volume: CTVolume, lungs: LungRegion | None, *, workers: int | None = None) -> Evidence:
         """Score every cell of the lungs. See `Detector.examine`."""

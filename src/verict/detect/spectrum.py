@@ -33,6 +33,7 @@ class SpectrumDetector:
     name = "spectrum"
     summary = "local noise spectrum against the scan's own noise, slice by slice"
     needs = Needs(lungs=True)
+    marks_tampering = True
 
     def __init__(self, model: Model | None = None) -> None:
         self.model = model

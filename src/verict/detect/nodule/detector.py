@@ -40,6 +40,7 @@ class NoduleDetector:
     name = NAME
     summary = "nodules and masses: does the scan show a lung cancer, whether real or fake"
     needs = Needs(lungs=True)
+    marks_tampering = False
 
     def __init__(self, model: Model | None = None) -> None:
         self.model = model
