@@ -35,7 +35,7 @@ def test_each_call_gives_a_detector_of_its_own():
     [
         ("spektrum", "did you mean spectrum"),
         ("", "known: fusion, header"),
-        ("X", "known: fusion, header, localiser, repeat, spectrum"),
+        ("X", "known: fusion, header, localiser, nodule, repeat, spectrum"),
     ],
 )
 def test_unknown_name_is_refused_with_a_hint(name, hint):
