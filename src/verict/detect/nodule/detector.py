@@ -87,11 +87,13 @@ def score_sites(
     """
     at = np.asarray(sites, float).reshape(-1, 3)
     own = model.score(describe(volume, lungs, at))
-    centres, scores = score_candidates(volume, lungs, model)
-    if not len(centres):
+    centres = find_candidates(volume, lungs).centres
+    near = np.linalg.norm((centres[None] - at[:, None]) * volume.spacing_mm, axis=2) <= NEAR_MM
+    if not near.any():
         return own
-    away_mm = np.linalg.norm((centres[None] - at[:, None]) * volume.spacing_mm, axis=2)
-    return np.maximum(own, np.where(away_mm <= NEAR_MM, scores[None], -np.inf).max(axis=1))
+    used = near.any(axis=0)
+    scores = model.score(describe(volume, lungs, centres[used]))
+    return np.maximum(own, np.where(near[:, used], scores[None], -np.inf).max(axis=1))
 
 
 def is_alone(volume: CTVolume, centres: np.ndarray) -> np.ndarray:
