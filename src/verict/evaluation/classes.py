@@ -270,7 +270,7 @@ def _two_classes(
 ) -> dict[str, object]:
     """One question of two answers: area under the curve and share answered rightly, and by content alone."""
     positive = yes[truth]
-    told = {}
+    told: dict[str, object] = {}
     for name, table in (("verict", rows), ("content_only", content)):
         score = table[:, yes].sum(axis=1)
         told[name] = {

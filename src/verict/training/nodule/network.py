@@ -27,14 +27,17 @@ _AT_ONCE = 20_000
 class Perceptron(nn.Module):
     """Log odds (n,) of (n, features); standardises its input."""
 
+    mean: torch.Tensor
+    scale: torch.Tensor
+
     def __init__(self, mean: torch.Tensor, scale: torch.Tensor, recipe: NetworkRecipe) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
         self.register_buffer("scale", scale)
         self.noise = recipe.noise
-        self.layers = nn.ModuleList([
-            nn.Linear(len(mean), recipe.hidden), nn.Linear(recipe.hidden, recipe.hidden), nn.Linear(recipe.hidden, 1)
-        ])
+        self.first = nn.Linear(len(mean), recipe.hidden)
+        self.second = nn.Linear(recipe.hidden, recipe.hidden)
+        self.last = nn.Linear(recipe.hidden, 1)
         self.drop = nn.Dropout(recipe.drop_out)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
@@ -42,9 +45,14 @@ class Perceptron(nn.Module):
         units = torch.clamp((features - self.mean) / self.scale, -CLIP, CLIP)
         if self.training:
             units = units + self.noise * torch.randn_like(units)
-        for layer in self.layers[:-1]:
+        for layer in (self.first, self.second):
             units = self.drop(functional.silu(layer(units)))
-        return self.layers[-1](units)[:, 0]
+        return self.last(units)[:, 0]
+
+    @property
+    def layers(self) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
+        """From the features to the log odds."""
+        return self.first, self.second, self.last
 
 
 def fit_network(

@@ -109,7 +109,7 @@ def train_nodule(
     files = [f"{NAME}-fold-{k}.onnx" for k in range(FOLDS)]
     for network, file in zip((final, *networks), (f"{NAME}.onnx", *files), strict=True):
         write_onnx(network, out / file)
-    card = {
+    card: dict[str, Any] = {
         "schema": CARD_SCHEMA,
         "id": NAME,
         "version": __version__,
