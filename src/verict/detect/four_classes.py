@@ -103,7 +103,8 @@ def join(
         own = [i for i, region in enumerate(regions) if _touches(region, nodule.centre_voxel_zyx, volume)]
         told.update(own)
         score = _tamper_at(tamper, nodule.slice_index, nodule.centre_voxel_zyx, volume)
-        places.append(_place(classes, nodule.centre_voxel_zyx, nodule.score, score, nodule=index, region=own[0] if own else None,
+        places.append(_place(classes, nodule.centre_voxel_zyx, nodule.score, score, nodule=index,
+                             region=own[0] if own else None,
                              said=_say_nodule(nodule.long_axis_mm, nodule.where, regions, own, score)))
     for index, region in enumerate(regions):
         if index not in told:

@@ -126,7 +126,7 @@ def evaluate_entrant(
 
 
 def _make_judge(detector: str, weights: Path) -> SiteJudge | None:
-    """What classifies the sites, where the detector is the one that the four classes rest on and their card is there."""
+    """What classifies the sites, where the detector is the one the four classes rest on and their card is there."""
     there = (weights / f"{four_classes.NAME}.json").is_file()
     return SiteJudge(weights) if detector == fusion.NAME and there else None
 

@@ -16,7 +16,7 @@ from verict.datasets.masses import measure_mass
 from verict.detect.evidence import Evidence, Needs
 from verict.detect.model import Model, load_model
 from verict.detect.nodule.candidates import find_candidates
-from verict.detect.nodule.rays import FEATURE_COUNT, describe
+from verict.detect.nodule.rays import FEATURE_COUNT, describe, lies_in_lung
 from verict.detect.nodule.reading import Nodule, NoduleReading, Shown
 from verict.detect.nodule.where import say_where
 from verict.errors import say_count
@@ -25,6 +25,7 @@ NAME = "nodule"
 APART_MM = 9.0  # of two places closer than this, or than the surer one's radius and a half, one nodule is told
 SMALL_MM = 6.0  # below it a solid nodule is not suspicious of cancer by itself (Lung-RADS v2022, category 2)
 MOST = 20  # nodules told of a series
+LOWEST = -20.0  # log odds of what does not lie in the lung
 NEAR_MM = 10.0  # of a given site a candidate may lie and still be what is asked about
 
 
@@ -68,14 +69,20 @@ def read_nodules(volume: CTVolume, lungs: LungRegion, model: Model) -> NoduleRea
             break
         if not _is_told(nodules, volume, centres[i]):
             nodules.append(_describe(volume, lungs, centres[i], float(scores[i]), bool(lone[i]), calibration))
-    shown, reason = _judge(tuple(nodules), anything=len(scores) > 0)
+    shown, reason = _judge(tuple(nodules))
     return NoduleReading(shown, reason, tuple(nodules), float(scores.max()) if len(scores) else None, centres, scores)
 
 
 def score_candidates(volume: CTVolume, lungs: LungRegion, model: Model) -> tuple[np.ndarray, np.ndarray]:
     """(n, 3) voxels of every blob, and (n,) log odds that a nodule lies there."""
     centres = find_candidates(volume, lungs).centres
-    return centres, model.score(describe(volume, lungs, centres))
+    return centres, score_places(volume, lungs, centres, model)
+
+
+def score_places(volume: CTVolume, lungs: LungRegion, centres: np.ndarray, model: Model) -> np.ndarray:
+    """(n,) log odds that a nodule lies at each of (n, 3) voxels; `LOWEST` where too little around it is lung."""
+    features = describe(volume, lungs, centres)
+    return np.where(lies_in_lung(features), model.score(features), np.float32(LOWEST))
 
 
 def score_sites(
@@ -86,13 +93,13 @@ def score_sites(
     On the site's own slice and those within 10 mm of it; blobs are looked for in the whole series once.
     """
     at = np.asarray(sites, float).reshape(-1, 3)
-    own = model.score(describe(volume, lungs, at))
+    own = score_places(volume, lungs, at, model)
     centres = find_candidates(volume, lungs).centres
     near = np.linalg.norm((centres[None] - at[:, None]) * volume.spacing_mm, axis=2) <= NEAR_MM
     if not near.any():
         return own
     used = near.any(axis=0)
-    scores = model.score(describe(volume, lungs, centres[used]))
+    scores = score_places(volume, lungs, centres[used], model)
     return np.maximum(own, np.where(near[:, used], scores[None], -np.inf).max(axis=1))
 
 
@@ -135,12 +142,10 @@ def _describe(
     )
 
 
-def _judge(nodules: tuple[Nodule, ...], *, anything: bool) -> tuple[Shown, str]:
+def _judge(nodules: tuple[Nodule, ...]) -> tuple[Shown, str]:
     decisive = [n for n in nodules if n.decisive]
     if decisive:
         return Shown.CANCER, f"shows {_say(decisive)}"
-    if not anything:
-        return Shown.INDETERMINATE, "nothing in the lungs could be looked at"
     unsure = [n for n in nodules if n.long_axis_mm is None or n.long_axis_mm >= SMALL_MM]
     if unsure:
         return Shown.INDETERMINATE, f"shows what may be {_say(unsure)}, too unsure to decide"

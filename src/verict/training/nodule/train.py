@@ -25,8 +25,8 @@ from verict import __version__
 from verict.datasets.campaigns import CAMPAIGN_FILE, read_document
 from verict.datasets.scans import Progress, identify_patient
 from verict.detect.model import CARD_SCHEMA, load_card
-from verict.detect.nodule.detector import NAME
-from verict.detect.nodule.rays import FEATURE_COUNT
+from verict.detect.nodule.detector import LOWEST, NAME
+from verict.detect.nodule.rays import FEATURE_COUNT, lies_in_lung
 from verict.errors import UsageError
 from verict.evaluation import ledger as real_fakes
 from verict.provenance import sha256_of
@@ -104,7 +104,10 @@ def train_nodule(
     examples = gather(data, campaign, recipe, progress, work, workers)
     fold_of = deal_folds(examples)
     *networks, final = fit_all(examples, fold_of, recipe, progress, workers)
-    scores = [score(networks[fold_of[e.patient]], e.features) for e in examples]
+    scores = [
+        np.where(lies_in_lung(e.features), score(networks[fold_of[e.patient]], e.features), np.float32(LOWEST))
+        for e in examples
+    ]
     out.mkdir(parents=True, exist_ok=True)
     files = [f"{NAME}-fold-{k}.onnx" for k in range(FOLDS)]
     for network, file in zip((final, *networks), (f"{NAME}.onnx", *files), strict=True):
