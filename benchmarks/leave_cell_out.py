@@ -1,13 +1,16 @@
-"""The localiser on forgers it never met: each method x touch-up judged by a network that saw neither, nor the patient.
+"""The localiser on forgers it never met: each method x touch-up judged by networks that saw neither, nor the patient.
 
 Run from the project folder. Methods are dealt into three groups and touch-ups into three; a network is fitted without
-one group of each and judges the nine cells or fewer where they cross. Patients are dealt into two halves, each judged
-by what was fitted on the other: 18 networks. What a blend of single slices resembles is left out with its group.
+one group of each and judges the cells where they cross. Patients are dealt into two halves, each judged by what was
+fitted on the other: 18 networks a deal. There are two deals: `TOGETHER` leaves out whole families, all that paste or
+all that paint; in `APART` siblings lie in different groups, so that pasting, painting and filling are learnt from some
+other method. What a blend of single slices resembles is left out with its group. Log odds of both may be averaged, and
+the log likelihood of what `repeat` sees, which learnt from no forgery, added. All that was tried is told.
 
     python benchmarks/leave_cell_out.py CAMPAIGN --data ../shared/data --work DIR --write docs/localiser.md
 
 DIR is the scratch folder of `verict train localiser`, whose examples are used, or a new one, which takes half an hour
-more.
+more. A killed run goes on: networks, their maps and those of `repeat` are kept there.
 """
 
 from __future__ import annotations
@@ -19,26 +22,27 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
+from itertools import pairwise
 from pathlib import Path
 from zlib import crc32
 
 import numpy as np
 import torch
+from cell_scores import ALONE, AVERAGED, Change, Scored, keep_repeats, keep_scores
 
 from verict.datasets.scans import Scan, Source
 from verict.datasets.splits import Scanner
+from verict.detect import repeat
 from verict.detect.evidence import ScoreMap
-from verict.detect.localiser import MAP_ORIGIN_PX, MAP_STRIDE_PX, average_runs
+from verict.detect.localiser import MAP_ORIGIN_PX, MAP_STRIDE_PX
 from verict.documents import replace_part
-from verict.evaluation.case import Case, PlaceKind, Seen
-from verict.evaluation.fair import RANKED_ONLY
+from verict.evaluation.case import PlaceKind
 from verict.evaluation.matching import match_places
-from verict.evaluation.outline import mark_patch, on_map, overlap
-from verict.evaluation.places import PlaceTable, join_tables, tabulate_places
+from verict.evaluation.outline import mark_patch, overlap
+from verict.evaluation.places import PlaceTable, join_tables
 from verict.statistics import tell_apart
 from verict.training.localiser.bank import Maker, Tags
-from verict.training.localiser.campaigns import KeptCase, Painted, keep_campaign
 from verict.training.localiser.designs import MapNetwork, make_network
 from verict.training.localiser.fit import FitRecipe, fit
 from verict.training.localiser.shards import Bank, is_complete
@@ -46,19 +50,61 @@ from verict.training.localiser.sources import Stock, gather_stock, read_sources
 from verict.training.localiser.train import LocaliserRecipe
 from verict.training.phantoms import FOLDER as PHANTOM
 
-METHODS = (("ctgan", "diffusion"), ("splice", "splice-poisson", "copy-move"), ("inpaint", "parametric"))
-TOUCH_UPS = (("none", "jpeg2000", "resampled"), ("white", "zoomed"), ("copied", "matched"))
 HALVES = 2
-SEED = 1  # of the untouched places
+REPEAT_FROM = repeat.THRESHOLDS["mark_threshold"]
+SIZES_PX = 0, 800, 1600, np.inf  # changed on a label's slice, of which figures are told
+REPEAT_MOST = 10.0  # log odds that it adds at most
 START, END = "<!-- cells: start -->", "<!-- cells: end -->"
 _BANK: Bank | None = None  # of a process that fits; inherited
 _KEEP: dict[str, Callable[[Tags], bool]] = {}
 
 
 @dataclass(frozen=True)
+class Deal:
+    """Methods and touch-ups in groups: what is left out together."""
+
+    name: str
+    methods: tuple[tuple[str, ...], ...]
+    touch_ups: tuple[tuple[str, ...], ...]
+
+
+TOGETHER = Deal(
+    "together",
+    (("ctgan", "diffusion"), ("splice", "splice-poisson", "copy-move"), ("inpaint", "parametric")),
+    (("none", "jpeg2000", "resampled"), ("white", "zoomed"), ("copied", "matched")),
+)
+APART = Deal(
+    "apart",
+    (("ctgan", "copy-move"), ("diffusion", "splice-poisson"), ("splice", "inpaint", "parametric")),
+    (("none", "copied"), ("jpeg2000", "zoomed", "matched"), ("resampled", "white")),
+)
+METHODS = tuple(m for group in TOGETHER.methods for m in group)
+TOUCH_UPS = tuple(t for group in TOGETHER.touch_ups for t in group)
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Whose log odds are averaged, and whether `repeat` is added to them; patches are marked on log odds alone."""
+
+    words: str
+    deals: tuple[Deal, ...]
+    repeat: bool = False
+
+
+TRIED = {
+    "together": Judges("siblings left out together", (TOGETHER,)),
+    "together+repeat": Judges("the same and repeat", (TOGETHER,), repeat=True),
+    "apart": Judges("siblings apart", (APART,)),
+    "both": Judges("both networks, averaged", (TOGETHER, APART)),
+    "both+repeat": Judges("both networks and repeat", (TOGETHER, APART), repeat=True),
+}
+
+
+@dataclass(frozen=True)
 class Fold:
     """A half of the patients, a group of methods and one of touch-ups that a network saw nothing of."""
 
+    deal: Deal
     half: int
     methods: int
     touch_ups: int
@@ -66,11 +112,11 @@ class Fold:
     @property
     def name(self) -> str:
         """What its checkpoint is called."""
-        return f"cell-{self.half}-{self.methods}-{self.touch_ups}"
+        return f"{self.deal.name}-{self.half}-{self.methods}-{self.touch_ups}"
 
     def may_learn(self, half_of: dict[str, int], scanners: set[Scanner]) -> Callable[[Tags], bool]:
         """Which examples its network may see: nothing of its patients and their scanners, its methods and touch-ups."""
-        left_out = {*METHODS[self.methods], *TOUCH_UPS[self.touch_ups]}
+        left_out = {*self.deal.methods[self.methods], *self.deal.touch_ups[self.touch_ups]}
 
         def keep(tags: Tags) -> bool:
             if tags.what == "real" or left_out & set(tags.akin):
@@ -82,13 +128,28 @@ class Fold:
         return keep
 
 
+def list_folds(deal: Deal) -> list[Fold]:
+    """All of a deal."""
+    counts = HALVES, len(deal.methods), len(deal.touch_ups)
+    return [Fold(deal, *numbers) for numbers in itertools.product(*(range(n) for n in counts))]
+
+
+def find_fold(deal: Deal, half: int, method: str, touch_up: str) -> Fold:
+    """The one whose network saw neither."""
+    methods, touch_ups = (
+        next(n for n, group in enumerate(groups) if name in group)
+        for groups, name in ((deal.methods, method), (deal.touch_ups, touch_up))
+    )
+    return Fold(deal, half, methods, touch_ups)
+
+
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """A forged place as the network of its fold saw it.
+    """A forged place as the networks of its cell saw it.
 
     ``joined`` and ``single`` are the shares of its untouched lookalikes that score lower, with the average along z and
     on its slice alone; ``content`` the same by brightness; NaN where it has too few lookalikes. ``iou`` of the patch
-    marked around it, NaN where no cell changed visibly.
+    marked around it, NaN where no cell changed visibly; ``pixels`` are those that changed on its slice.
     """
 
     method: str
@@ -99,6 +160,7 @@ class Judged:
     single: float
     content: float
     iou: float
+    pixels: float
 
 
 def deal_halves(scans: Sequence[Scan]) -> dict[str, int]:
@@ -116,10 +178,11 @@ def deal_halves(scans: Sequence[Scan]) -> dict[str, int]:
 
 
 def fit_all(
-    scans: Sequence[Scan], half_of: dict[str, int], work: Path, recipe: LocaliserRecipe, workers: int
+    deals: Sequence[Deal], scans: Sequence[Scan], half_of: dict[str, int], work: Path, recipe: LocaliserRecipe,
+    workers: int,
 ) -> dict[Fold, MapNetwork]:
     """Fit every fold's network; those whose checkpoint is complete are taken from it."""
-    folds = [Fold(*one) for one in itertools.product(range(HALVES), range(len(METHODS)), range(len(TOUCH_UPS)))]
+    folds = [fold for deal in deals for fold in list_folds(deal)]
     global _BANK  # handed to the processes by fork, without a copy
     _BANK = Bank(Maker(Stock((), (), ()), recipe.seed), work / f"bank-{recipe.seed}-{recipe.chests}", recipe.shards, 0)
     for fold in folds:
@@ -142,84 +205,105 @@ def _fit_one(name: str, file: Path, recipe: FitRecipe, seed: int) -> dict[str, t
     return network.state_dict()
 
 
-def judge(
-    campaign: Path, work: Path, networks: dict[Fold, MapNetwork], half_of: dict[str, int], workers: int
-) -> Iterator[Judged]:
-    """Every forged place by the network that saw neither its method nor its touch-up nor its patient.
+@dataclass(frozen=True, eq=False)
+class View:
+    """A scan of the campaign: its number, its half, what each deal's networks saw, and what `repeat` did."""
+
+    index: int
+    half: int
+    scored: dict[Deal, Scored]
+    repeat: np.ndarray
+
+    @property
+    def any(self) -> Scored:
+        """Of one deal, for what all have in common."""
+        return next(iter(self.scored.values()))
+
+    def average(self, folds: Sequence[Fold], which: int) -> np.ndarray:
+        """(n, rows, columns) mean log odds of some networks, `AVERAGED` or `ALONE`."""
+        return np.mean([self.scored[f.deal].maps[f.name][which] for f in folds], axis=0)
+
+
+def view_campaign(
+    campaign: Path, work: Path, networks: dict[Fold, MapNetwork], half_of: dict[str, int], workers: int, *,
+    with_repeat: bool,
+) -> list[View]:
+    """Every scan of a campaign, scored by the networks of its half, and by `repeat` unless not ``with_repeat``.
 
     Patients of simulated chests are no one's to learn from: they are judged by the networks of their turn.
     """
-    for _ in keep_campaign(campaign, work, SEED, workers, _report):
-        pass  # measured once, two processes read it
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
-        jobs = [pool.submit(_score_some, campaign, work, networks, half_of, (n, workers)) for n in range(workers)]
-        scored = sorted((one for job in jobs for one in job.result()), key=lambda one: one.index)
-    for fold in networks:
-        own = [one for one in scored if fold in one.tables]
-        joined, alone = (
-            reduce(join_tables, [replace(o.tables[fold][i], case=o.tables[fold][i].case + o.index) for o in own])
-            for i in range(2)
-        )
-        overlaps = {key: value for one in own for key, value in one.overlaps[fold].items()}
-        yield from _judge_fold(fold, joined, alone, overlaps)
+    deals = {fold.deal: None for fold in networks}
+    found = [
+        keep_scores(campaign, work, {f.name: n for f, n in networks.items() if f.deal == deal},
+                    partial(_list_judges, half_of, deal), workers, _report)
+        for deal in deals
+    ]
+    repeats = keep_repeats(campaign, work, workers, _report) if with_repeat else None
+    views = []
+    for index, scored in enumerate(zip(*found, strict=True)):
+        rows, columns = scored[0].shape
+        patients = set(scored[0].table.patient.tolist())
+        half = _half_of(half_of, patients.pop()) if patients else 0
+        seen = np.zeros((len(scored[0].slices), rows, columns), np.float32)
+        if repeats:
+            seen = repeats[index][scored[0].slices, :rows, :columns]
+        views.append(View(index, half, dict(zip(deals, scored, strict=True)), seen))
+    return views
 
 
-@dataclass(frozen=True, eq=False)
-class Scored:
-    """A scan of the campaign: its places as each network of its half scores them, averaged along z and alone.
-
-    ``overlaps`` by scan, slice, method and touch-up.
-    """
-
-    index: int
-    tables: dict[Fold, tuple[PlaceTable, PlaceTable]]
-    overlaps: dict[Fold, dict[tuple[int, int, str, str], float]]
+def _half_of(half_of: dict[str, int], patient: str) -> int:
+    return half_of.get(patient, crc32(patient.encode()) % HALVES)
 
 
-def _score_some(
-    campaign: Path, work: Path, networks: dict[Fold, MapNetwork], half_of: dict[str, int], part: tuple[int, int]
-) -> list[Scored]:
-    torch.set_num_threads(1)
-    found = []
-    for index, case in enumerate(keep_campaign(campaign, work, SEED, 1, lambda *_: None)):
-        if index % part[1] != part[0]:
-            continue
-        half = half_of.get(case.subject.patient, crc32(case.subject.patient.encode()) % HALVES)
-        tables, overlaps = {}, {}
-        for fold, network in networks.items():
-            if fold.half != half:
-                continue
-            alone = case.score(network, joined=False)
-            joined = _to_case(case, average_runs(alone, case.subject.geometry))
-            tables[fold] = tabulate_places([joined]), tabulate_places([_to_case(case, alone)])
-            overlaps[fold] = {
-                (index, p.z, p.method, p.touch_up): _overlap(joined.score_map, p, case) for p in case.painted
-            }
-        found.append(Scored(index, tables, overlaps))
-    return found
+def _list_judges(half_of: dict[str, int], deal: Deal, patient: str) -> list[str]:
+    return [fold.name for fold in list_folds(deal) if fold.half == _half_of(half_of, patient)]
 
 
-def _to_case(case: KeptCase, values: np.ndarray) -> Case:
-    return Case(case.subject, ScoreMap(values, MAP_STRIDE_PX, MAP_ORIGIN_PX), RANKED_ONLY, Seen.UNSEEN)
+def judge(views: Sequence[View], judges: Judges) -> Iterator[Judged]:
+    """Every forged place by the networks that saw neither its method nor its touch-up nor its patient."""
+    for half in range(HALVES):
+        own = [view for view in views if view.half == half and len(view.any.table)]
+        cells: dict[tuple[Fold, ...], set[tuple[str, str]]] = {}
+        for cell in itertools.product(METHODS, TOUCH_UPS):
+            cells.setdefault(tuple(find_fold(deal, half, *cell) for deal in judges.deals), set()).add(cell)
+        if own:
+            for folds, judged in cells.items():
+                yield from _judge_cells(folds, judged, own, judges.repeat)
 
 
-def _judge_fold(
-    fold: Fold, joined: PlaceTable, alone: PlaceTable, overlaps: dict[tuple[int, int, str, str], float]
+def _judge_cells(
+    folds: Sequence[Fold], cells: set[tuple[str, str]], views: Sequence[View], with_repeat: bool
 ) -> Iterator[Judged]:
-    wins = [_shares_below(table, lambda t: t.score) for table in (joined, alone)]
-    content = _shares_below(joined, lambda t: t.centre_hu)
+    joined, alone, pixels, overlaps = [], [], {}, {}
+    for view in views:
+        added = weigh_repeat(view.repeat) if with_repeat else 0
+        whole, own = view.average(folds, AVERAGED), np.full(len(view.any.table), view.index)
+        for which, values in ((joined, whole), (alone, view.average(folds, ALONE))):
+            which.append(replace(view.any.table, score=view.any.score_places(values + added), case=own))
+        for change in view.any.changes:
+            if (change.method, change.touch_up) in cells:
+                key = (view.index, change.z, change.method, change.touch_up)
+                overlaps[key], pixels[key] = _overlap(view.any, whole, change), change.pixels
+    tables = reduce(join_tables, joined), reduce(join_tables, alone)
+    wins = [_shares_below(table, lambda t: t.score) for table in tables]
+    content = _shares_below(tables[0], lambda t: t.centre_hu)
     for key, share in wins[0].items():
         method, touch_up, kind, patient = key[2:]
-        if method in METHODS[fold.methods] and touch_up in TOUCH_UPS[fold.touch_ups]:
-            iou = overlaps.get(key[:4], np.nan)
-            yield Judged(method, touch_up, kind, patient, share, wins[1][key], content[key], iou)
+        if (method, touch_up) in cells:
+            yield Judged(method, touch_up, kind, patient, share, wins[1][key], content[key],
+                         overlaps.get(key[:4], np.nan), pixels.get(key[:4], np.nan))
 
 
-def _overlap(score_map: ScoreMap, painted: Painted, case: KeptCase) -> float:
+def weigh_repeat(strength: np.ndarray) -> np.ndarray:
+    """Log odds that standard deviations of no repeat add: the log likelihood of a normal deviate beyond the mark."""
+    return np.clip((strength**2 - REPEAT_FROM**2) / 2, 0, REPEAT_MOST)
+
+
+def _overlap(scored: Scored, values: np.ndarray, change: Change) -> float:
     """Of the patch marked at a label and the visible change there, within the lungs' cells."""
-    scored = np.isfinite(score_map.values[painted.z])
-    patch = mark_patch(score_map, painted.z, painted.y, painted.x, case.subject.geometry.spacing_mm[1:])
-    return overlap(patch, on_map(painted.changed, painted.top, painted.left, score_map) & scored)
+    at = int(np.searchsorted(scored.slices, change.z))
+    patch = mark_patch(ScoreMap(values, MAP_STRIDE_PX, MAP_ORIGIN_PX), at, change.y, change.x, scored.spacing_mm)
+    return overlap(patch, change.cells & np.isfinite(values[at]))
 
 
 def _shares_below(table: PlaceTable, scores: Callable[[PlaceTable], np.ndarray]) -> dict[tuple, float]:
@@ -246,17 +330,15 @@ def _key(table: PlaceTable, row: int) -> tuple[int, int, str, str, str, str]:
 
 def tabulate(judged: Sequence[Judged]) -> Iterator[str]:
     """The matrix, its margins, and what one slice sees against the average along z."""
-    methods = [m for group in METHODS for m in group]
-    touch_ups = [t for group in TOUCH_UPS for t in group]
-    cells = {(m, t): [j for j in judged if (j.method, j.touch_up) == (m, t)] for m in methods for t in touch_ups}
+    cells = _by_cell(judged)
     yield "Each cell: location AUC (brightness alone), mean IoU, n."
     yield ""
-    yield f"| | {' | '.join(touch_ups)} | all |"
-    yield f"|---|{'---|' * (len(touch_ups) + 1)}"
-    for method in methods:
-        row = [_cell(cells[method, t]) for t in touch_ups]
+    yield f"| | {' | '.join(TOUCH_UPS)} | all |"
+    yield f"|---|{'---|' * (len(TOUCH_UPS) + 1)}"
+    for method in METHODS:
+        row = [_cell(cells[method, t]) for t in TOUCH_UPS]
         yield f"| {method} | {' | '.join(row)} | {_cell([j for j in judged if j.method == method])} |"
-    columns = [_cell([j for j in judged if j.touch_up == t]) for t in touch_ups]
+    columns = [_cell([j for j in judged if j.touch_up == t]) for t in TOUCH_UPS]
     yield f"| all | {' | '.join(columns)} | {_cell(judged)} |"
     yield ""
     yield "| | mean over cells | cells | over places, 95 % interval | n |"
@@ -267,11 +349,32 @@ def tabulate(judged: Sequence[Judged]) -> Iterator[str]:
     for words, kind in (("AUC of removals, averaged along z", "FB"), ("AUC of injections, averaged along z", "FM")):
         yield _margin(words, "joined", [j for j in judged if j.kind == kind],
                       {k: [j for j in own if j.kind == kind] for k, own in cells.items()})
+    for low, high in pairwise(SIZES_PX):
+        own = [j for j in judged if low <= j.pixels < high]
+        words = f"{low} pixels or more changed" if high == np.inf else f"{low} to {high - 1} pixels changed"
+        for told, name in (("AUC", "joined"), ("IoU", "iou")):
+            yield _margin(f"{told} where {words}", name, own, _by_cell(own))
     for touch_up in ("copied", "matched"):
         own = [j for j in judged if j.touch_up == touch_up]
         for words, name in (("averaged along z", "joined"), ("one slice", "single")):
             yield _margin(f"AUC of touch-up {touch_up}, {words}", name, own,
                           {k: v for k, v in cells.items() if k[1] == touch_up})
+
+
+def _by_cell(judged: Sequence[Judged]) -> dict[tuple[str, str], list[Judged]]:
+    cells = itertools.product(METHODS, TOUCH_UPS)
+    return {cell: [j for j in judged if (j.method, j.touch_up) == cell] for cell in cells}
+
+
+def tabulate_tries(tries: Sequence[tuple[Judges, Sequence[Judged]]]) -> Iterator[str]:
+    """A row for each way of judging that was tried."""
+    yield "| judged by | AUC over cells | over places, 95 % interval | n | IoU over cells | over places | n |"
+    yield "|---|---|---|---|---|---|---|"
+    for judges, judged in tries:
+        cells = _by_cell(judged)
+        told = [_figures(name, judged, cells) for name in ("joined", "iou")]
+        row = " | ".join(f"{mean} | {over} | {n}" for mean, _, over, n in told)
+        yield f"| {judges.words} | {row} |"
 
 
 def _cell(own: Sequence[Judged]) -> str:
@@ -282,13 +385,20 @@ def _cell(own: Sequence[Judged]) -> str:
 
 
 def _margin(words: str, name: str, judged: Sequence[Judged], cells: dict[tuple[str, str], list[Judged]]) -> str:
+    return f"| {words} | {' | '.join(_figures(name, judged, cells))} |"
+
+
+def _figures(
+    name: str, judged: Sequence[Judged], cells: dict[tuple[str, str], list[Judged]]
+) -> tuple[str, str, str, str]:
+    """Mean over cells, how many of them, mean over places with its interval, how many of those."""
     means = [_finite(own, name).mean() for own in cells.values() if len(_finite(own, name))]
     values = np.array([getattr(j, name) for j in judged])
     kept = np.isfinite(values)
     patients = np.array([j.patient for j in judged])[kept]
     low, high = _over_patients(values[kept], patients)
-    told = f"{values[kept].mean():.3f} ({low:.3f} to {high:.3f})"
-    return f"| {words} | {np.mean(means):.3f} | {len(means)} | {told} | {kept.sum()} |"
+    return (f"{np.mean(means):.3f}", str(len(means)), f"{values[kept].mean():.3f} ({low:.3f} to {high:.3f})",
+            str(int(kept.sum())))
 
 
 def _over_patients(values: np.ndarray, patients: np.ndarray, draws: int = 2000) -> tuple[float, float]:
@@ -320,6 +430,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("campaign", type=Path, help="folder that verict tamper campaign made")
     parser.add_argument("--data", type=Path, required=True, help="folder with authentic/ and ctgan/")
     parser.add_argument("--work", type=Path, required=True, help="scratch folder")
+    parser.add_argument("--tries", nargs="+", choices=TRIED, default=list(TRIED),
+                        help="by which networks, the last with its matrix (default all)")
     parser.add_argument("--steps", type=int, default=1400, help="batches a network is fitted on (default 1400)")
     parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--write", type=Path, metavar="DOCUMENT", help=f"put the tables between {START} and {END}")
@@ -335,9 +447,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for index in range(-1, bank.count):
                 bank.read(index)
     half_of = deal_halves(scans)
-    networks = fit_all(scans, half_of, options.work, recipe, options.workers)
-    judged = list(judge(options.campaign, options.work, networks, half_of, options.workers))
-    table = "\n".join(tabulate(judged))
+    chosen = [TRIED[name] for name in options.tries]
+    deals = [deal for deal in (TOGETHER, APART) if any(deal in judges.deals for judges in chosen)]
+    networks = fit_all(deals, scans, half_of, options.work, recipe, options.workers)
+    views = view_campaign(options.campaign, options.work, networks, half_of, options.workers,
+                          with_repeat=any(judges.repeat for judges in chosen))
+    tries = [(judges, list(judge(views, judges))) for judges in chosen]
+    table = "\n".join([*tabulate_tries(tries), "", f"By the last of them ({chosen[-1].words}):", "",
+                       *tabulate(tries[-1][1])])
     print(table)
     if options.write:
         text = options.write.read_text(encoding="utf-8")

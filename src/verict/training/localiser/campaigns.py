@@ -58,6 +58,12 @@ class KeptCase:
 
 def keep_campaign(folder: Path, cache: Path, seed: int, workers: int, progress: Progress) -> Iterator[KeptCase]:
     """Every scan of a campaign, one at a time; measured once and kept in ``cache``, by the campaign's own name."""
+    for file in keep_measured(folder, cache, seed, workers, progress):
+        yield pickle.loads(file.read_bytes())
+
+
+def keep_measured(folder: Path, cache: Path, seed: int, workers: int, progress: Progress) -> list[Path]:
+    """The files in ``cache`` that hold a `KeptCase` each, in the order of the scans."""
     document = read_document(folder / CAMPAIGN_FILE)
     kept = cache / f"campaign-{document['sha256'][:16]}-{seed}"
     done = kept / "all"
@@ -71,8 +77,7 @@ def keep_campaign(folder: Path, cache: Path, seed: int, workers: int, progress: 
                 file.with_suffix(".partial").write_bytes(pickle.dumps(case, protocol=5))
                 file.with_suffix(".partial").replace(file)
         done.write_text(document["sha256"], encoding="utf-8")
-    for file in sorted(kept.glob("*.pickle")):
-        yield pickle.loads(file.read_bytes())
+    return sorted(kept.glob("*.pickle"))
 
 
 def _read_records(folder: Path) -> dict[str, list[tuple[dict, Path]]]:
