@@ -127,7 +127,10 @@ def compare(scored: Sequence[Scored]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Chest:
-    """One simulated chest as it was read: its true nodules (diameter, shape, score it was told with, size told)."""
+    """One simulated chest as it was read: its true nodules (diameter, shape, score it was told with, size told).
+
+    Scores are counted from the threshold of the network that read it: networks of other folds have other scales.
+    """
 
     name: str
     found: tuple[tuple[float, str, float, float], ...]
@@ -135,12 +138,13 @@ class Chest:
 
 
 def read_chests(folder: Path) -> Iterator[Chest]:
-    """Every chest by the network that never saw it; scores down to 4 below the threshold in use."""
+    """Every chest by the network that never saw it; scores down to 4 below its threshold."""
     entrant = enter("nodule")
     for scan in read_authentic_scans(folder, _quiet):
         truth = json.loads((folder / scan.folder / "phantom.json").read_text("utf-8"))["nodules"]
         model, _ = choose_model(entrant, scan)
-        loose = dict(model.calibration) | {"run_mark_threshold": model.calibration["run_mark_threshold"] - 4}
+        own = model.calibration["run_mark_threshold"]
+        loose = dict(model.calibration) | {"run_mark_threshold": own - 4}
         loosened = Model(model.card | {"calibration": loose}, model.session)
         told = read_nodules(scan.volume.without_headers(), scan.lungs, loosened)
         hits: dict[int, tuple[float, float]] = {}
@@ -151,9 +155,9 @@ def read_chests(folder: Path) -> Iterator[Chest]:
             near = [i for i, gap in enumerate(gaps) if gap <= max(HIT_MM, truth[i]["diameter_mm"] / 2)]
             if near:
                 size = nodule.diameter_mm if nodule.diameter_mm is not None else float("nan")
-                hits.setdefault(near[0], (nodule.score, size))
+                hits.setdefault(near[0], (nodule.score - own, size))
             else:
-                false.append(nodule.score)
+                false.append(nodule.score - own)
         yield Chest(scan.folder, tuple(
             (t["diameter_mm"], t["shape"], *hits.get(i, (-np.inf, float("nan")))) for i, t in enumerate(truth)
             if t["diameter_mm"] >= RESOLVED * scan.volume.spacing_mm[0]), tuple(false))
@@ -175,12 +179,10 @@ def tell_chests(chests: Sequence[Chest]) -> Iterator[str]:
         yield f"| simulated nodules, {shape}: the same | {_say(share)} | | {len(own)} |"
     off = np.array([abs(f[4] - f[1]) for f in every if np.isfinite(f[4])])
     yield f"| diameter told less the true one, median of absolute values | {np.median(off):.1f} mm | | {len(off)} |"
-    shipped = enter("nodule").shipped
-    assert shipped is not None
-    frozen = shipped.calibration["run_mark_threshold"]
-    share = share_over_patients(np.array([f[3] >= frozen for f in every]), [f[0] for f in every])
-    rate = np.mean([sum(s >= frozen for s in c.false_scores) for c in chests])
-    yield f"| at the threshold in use: found; false candidates a chest {rate:.2f} | {_say(share)} | | {len(every)} |"
+    share = share_over_patients(np.array([f[3] >= 0 for f in every]), [f[0] for f in every])
+    rate = np.mean([sum(s >= 0 for s in c.false_scores) for c in chests])
+    words = f"at the thresholds fitted elsewhere, with {rate:.2f} false candidates a chest: found"
+    yield f"| simulated nodules, all, {words} | {_say(share)} | | {len(every)} |"
 
 
 def list_authentic(data: Path) -> Iterator[str]:
