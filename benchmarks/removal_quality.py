@@ -26,12 +26,12 @@ from scipy import fft, ndimage
 from skimage.metrics import structural_similarity
 from skimage.restoration import inpaint_biharmonic
 
+from verict.datasets.masses import find_nodules
 from verict.datasets.scans import read_authentic_scans
 from verict.documents import replace_part
 from verict.tamper.ctgan_cuboid import FLOOR_HU, HOLE, SIDE, paint_cuboid
 from verict.tamper.families.ctgan import WEIGHTS, open_model
 from verict.tamper.forgery import ForgeryKind
-from verict.datasets.masses import find_nodules
 from verict.training.ctgan.quality import cut_apart
 from verict.training.ctgan.train import LEFT_OUT
 
