@@ -77,7 +77,9 @@ def test_wheel_holds_what_is_not_python(wheel_names: list[str], pattern: str) ->
 
 
 def test_wheel_holds_no_data(wheel_names: list[str]) -> None:
-    assert [name for name in wheel_names if name.endswith((".dcm", ".npz", ".npy", ".csv", ".pkl", ".joblib"))] == []
+    table = "verict/training/nodule/annotations.csv"  # where nodules lie in public scans; no pixels
+    held = [name for name in wheel_names if name.endswith((".dcm", ".npz", ".npy", ".csv", ".pkl", ".joblib"))]
+    assert held == [table]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -134,3 +134,10 @@ def test_a_site_beside_a_nodule_is_scored_by_it():
     assert beside == pytest.approx(at, abs=3)
     assert away < at - 3
     assert read_nodules(volume, lungs, model).highest == pytest.approx(at, abs=3)
+
+
+def test_a_lone_slice_without_a_thickness_is_read_all_the_same():
+    volume, lungs = make_scene((1, 120, 120), balls=[((0, 60, 55), 14.0)])
+    untold = replace(volume, spacing_mm=(0.0, 0.8, 0.8))
+    reading = NoduleDetector().examine(untold, lungs).reading
+    assert [round(n.centre_voxel_zyx[1]) for n in reading.nodules[:1]] == [60]

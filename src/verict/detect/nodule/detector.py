@@ -7,6 +7,7 @@ kept. Nothing here asks whether a nodule was painted: real and fake count alike.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -59,6 +60,7 @@ class NoduleDetector:
 
 def read_nodules(volume: CTVolume, lungs: LungRegion, model: Model) -> NoduleReading:
     """Everything that looks like a nodule, and what the series shows by it."""
+    volume = with_known_steps(volume)
     centres, scores = score_candidates(volume, lungs, model)
     lone = is_alone(volume, centres)
     calibration = model.calibration
@@ -71,6 +73,12 @@ def read_nodules(volume: CTVolume, lungs: LungRegion, model: Model) -> NoduleRea
             nodules.append(_describe(volume, lungs, centres[i], float(scores[i]), bool(lone[i]), calibration))
     shown, reason = _judge(tuple(nodules))
     return NoduleReading(shown, reason, tuple(nodules), float(scores.max()) if len(scores) else None, centres, scores)
+
+
+def with_known_steps(volume: CTVolume) -> CTVolume:
+    """The volume with 1 mm for every step that is not told: a lone slice without a thickness has none along z."""
+    known = tuple(step if np.isfinite(step) and step > 0 else 1.0 for step in volume.spacing_mm)
+    return volume if known == volume.spacing_mm else replace(volume, spacing_mm=known)  # type: ignore[arg-type]
 
 
 def score_candidates(volume: CTVolume, lungs: LungRegion, model: Model) -> tuple[np.ndarray, np.ndarray]:
@@ -92,6 +100,7 @@ def score_sites(
 
     On the site's own slice and those within 10 mm of it; blobs are looked for in the whole series once.
     """
+    volume = with_known_steps(volume)
     at = np.asarray(sites, float).reshape(-1, 3)
     own = score_places(volume, lungs, at, model)
     centres = find_candidates(volume, lungs).centres
