@@ -141,3 +141,10 @@ def test_a_lone_slice_without_a_thickness_is_read_all_the_same():
     untold = replace(volume, spacing_mm=(0.0, 0.8, 0.8))
     reading = NoduleDetector().examine(untold, lungs).reading
     assert [round(n.centre_voxel_zyx[1]) for n in reading.nodules[:1]] == [60]
+
+
+def test_the_number_of_threads_changes_nothing():
+    volume, lungs = make_scene(balls=[((20, 60, 55), 14.0)], tubes=[(20, 90, 6.0)])
+    one, two = (NoduleDetector().examine(volume, lungs, workers=n).reading for n in (1, 2))
+    assert one.nodules == two.nodules
+    np.testing.assert_array_equal(one.scores, two.scores)

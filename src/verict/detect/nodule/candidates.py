@@ -7,8 +7,10 @@ chest wall are among what it names, and `verict.detect.nodule.rays` with the net
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from scipy import ndimage
@@ -50,22 +52,29 @@ class Candidates:
         return len(self.centres)
 
 
-def find_candidates(volume: CTVolume, lungs: LungRegion) -> Candidates:
+def find_candidates(volume: CTVolume, lungs: LungRegion, *, workers: int | None = 1) -> Candidates:
     """Every blob in the lungs; in 3D where slices have neighbours, on the slice where it has none.
 
     Parameters
     ----------
     volume, lungs
         A series and where its lungs are.
+    workers
+        Threads; None: one a core. What is found does not depend on it.
     """
-    found = [_find_in_run(volume, lungs, run) for run in volume.runs if lungs.found[run].any()]
-    if not found:
-        return Candidates(np.zeros((0, 3)), np.zeros(0), np.zeros(0))
-    return Candidates(*(np.concatenate([getattr(one, name) for one in found])
-                        for name in ("centres", "sigma_mm", "drop")))
+    return _join([_find_in_run(volume, lungs, run, workers) for run in volume.runs if lungs.found[run].any()])
 
 
-def _find_in_run(volume: CTVolume, lungs: LungRegion, run: slice) -> Candidates:
+def _join(parts: Sequence[Candidates]) -> Candidates:
+    """All of them in one."""
+    return Candidates(
+        np.concatenate([np.zeros((0, 3)), *(one.centres for one in parts)]),
+        np.concatenate([np.zeros(0), *(one.sigma_mm for one in parts)]),
+        np.concatenate([np.zeros(0), *(one.drop for one in parts)]),
+    )
+
+
+def _find_in_run(volume: CTVolume, lungs: LungRegion, run: slice, workers: int | None) -> Candidates:
     alone = run.stop - run.start == 1
     spacing = np.array(volume.spacing_mm)
     box = _bound(lungs.mask, run, spacing)
@@ -77,18 +86,19 @@ def _find_in_run(volume: CTVolume, lungs: LungRegion, run: slice) -> Candidates:
     step = spacing * factors
     levels = _smooth(grid, step, flat=alone)
     size = (1, 3, 3) if alone else (3, 3, 3)
-    centres, sigmas, drops = [np.zeros((0, 3))], [np.zeros(0)], [np.zeros(0)]
-    for number, (narrow, wide) in enumerate(pairwise(levels)):
-        answer = narrow - wide
+
+    def find_of_size(number: int) -> Candidates:
+        answer = levels[number] - levels[number + 1]
         peaks = np.argwhere((answer == ndimage.maximum_filter(answer, size)) & inside & (answer >= LEAST_HU))
-        drop = _least_drop(narrow, peaks, SIGMAS_MM[number], step, flat=alone)
+        drop = _least_drop(levels[number], peaks, SIGMAS_MM[number], step, flat=alone)
         kept = np.argsort(-drop, kind="stable")[: min(MOST, int((drop >= LEAST_DROP_HU).sum()))]
         sigma_mm = float(np.sqrt(SIGMAS_MM[number] * SIGMAS_MM[number + 1]))
         places = peaks[kept] * factors + (factors - 1) / 2 + [side.start for side in box]
-        centres.append(_move_to_middle(volume, run, places, sigma_mm))
-        sigmas.append(np.full(len(kept), sigma_mm))
-        drops.append(drop[kept])
-    found = Candidates(np.concatenate(centres), np.concatenate(sigmas), np.concatenate(drops))
+        return Candidates(_move_to_middle(volume, run, places, sigma_mm), np.full(len(kept), sigma_mm), drop[kept])
+
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        parts = list(pool.map(find_of_size, range(len(SIGMAS_MM) - 1)))
+    found = _join(parts)
     return found[_drop_doubles(found, spacing)]
 
 

@@ -55,13 +55,15 @@ class NoduleDetector:
             note = Note("no_lungs", f"{NAME}: no lung region, nothing looked at")
             reading = NoduleReading(Shown.INDETERMINATE, "no lung region was found", (), None)
             return Evidence(NAME, notes=(note,), card=model.card, reading=reading)
-        return Evidence(NAME, card=model.card, reading=read_nodules(volume, lungs, model))
+        return Evidence(NAME, card=model.card, reading=read_nodules(volume, lungs, model, workers=workers))
 
 
-def read_nodules(volume: CTVolume, lungs: LungRegion, model: Model) -> NoduleReading:
+def read_nodules(
+    volume: CTVolume, lungs: LungRegion, model: Model, *, workers: int | None = 1
+) -> NoduleReading:
     """Everything that looks like a nodule, and what the series shows by it."""
     volume = with_known_steps(volume)
-    centres, scores = score_candidates(volume, lungs, model)
+    centres, scores = score_candidates(volume, lungs, model, workers=workers)
     lone = is_alone(volume, centres)
     calibration = model.calibration
     told = np.where(lone, calibration["lone_mark_threshold"], calibration["run_mark_threshold"])
@@ -81,15 +83,19 @@ def with_known_steps(volume: CTVolume) -> CTVolume:
     return volume if known == volume.spacing_mm else replace(volume, spacing_mm=known)  # type: ignore[arg-type]
 
 
-def score_candidates(volume: CTVolume, lungs: LungRegion, model: Model) -> tuple[np.ndarray, np.ndarray]:
+def score_candidates(
+    volume: CTVolume, lungs: LungRegion, model: Model, *, workers: int | None = 1
+) -> tuple[np.ndarray, np.ndarray]:
     """(n, 3) voxels of every blob, and (n,) log odds that a nodule lies there."""
-    centres = find_candidates(volume, lungs).centres
-    return centres, score_places(volume, lungs, centres, model)
+    centres = find_candidates(volume, lungs, workers=workers).centres
+    return centres, score_places(volume, lungs, centres, model, workers=workers)
 
 
-def score_places(volume: CTVolume, lungs: LungRegion, centres: np.ndarray, model: Model) -> np.ndarray:
+def score_places(
+    volume: CTVolume, lungs: LungRegion, centres: np.ndarray, model: Model, *, workers: int | None = 1
+) -> np.ndarray:
     """(n,) log odds that a nodule lies at each of (n, 3) voxels; `LOWEST` where too little around it is lung."""
-    features = describe(volume, lungs, centres)
+    features = describe(volume, lungs, centres, workers=workers)
     return np.where(lies_in_lung(features), model.score(features), np.float32(LOWEST))
 
 

@@ -7,6 +7,9 @@ ends in every direction; a vessel goes on in two, opposite ones, the chest wall 
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from scipy import ndimage
 
@@ -23,6 +26,7 @@ END_QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 LUNG_AT_MM = (6, 12, 18)  # how much of the sphere of that radius is lung
 LEAST_LUNG = (0.3, 0.35)  # share of the spheres of 12 and 18 mm, one of them at least, for a place to lie in the lung
 WINDOW_HU = (-1000.0, 300.0)
+AT_ONCE = 200  # places: bounds the memory
 MIDDLE_MM = 2  # the middle of a place
 _ABOUT = 400.0  # HU are shifted and divided by this: -400 is 0
 _STEPS = REACH_MM + 1
@@ -31,7 +35,9 @@ SPACE = slice(PER_VIEW, 2 * PER_VIEW)  # columns that only neighbours can fill
 FEATURE_COUNT = 2 * PER_VIEW + 2
 
 
-def describe(volume: CTVolume, lungs: LungRegion, centres: np.ndarray) -> np.ndarray:
+def describe(
+    volume: CTVolume, lungs: LungRegion, centres: np.ndarray, *, workers: int | None = 1
+) -> np.ndarray:
     """(n, `FEATURE_COUNT`) float32 features of places.
 
     Columns: of the rays in the slice `PER_VIEW` values (three distributions by distance, how far rays reach, share of
@@ -43,15 +49,21 @@ def describe(volume: CTVolume, lungs: LungRegion, centres: np.ndarray) -> np.nda
         A series and where its lungs are.
     centres
         (n, 3) voxels (z, y, x) of places in it.
+    workers
+        Threads; None: one a core. The values do not depend on it.
     """
     out = np.zeros((len(centres), FEATURE_COUNT), np.float32)
     bounds = np.array([_run_of(volume, z) for z in np.rint(centres[:, 0]).astype(int)]).reshape(-1, 2)
-    for first in range(0, len(out), 200):  # bounds the memory
-        part = slice(first, first + 200)
+
+    def fill(first: int) -> None:
+        part = slice(first, first + AT_ONCE)
         out[part, :PER_VIEW], out[part, -1] = _look(volume, lungs, centres[part], bounds[part], _circle(IN_PLANE))
         chosen = first + np.flatnonzero(bounds[part, 0] < bounds[part, 1])
         if len(chosen):
             out[chosen, SPACE], _ = _look(volume, lungs, centres[chosen], bounds[chosen], _sphere(IN_SPACE))
+
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        list(pool.map(fill, range(0, len(out), AT_ONCE)))
     out[:, -2] = bounds[:, 0] < bounds[:, 1]
     return out
 
