@@ -24,8 +24,9 @@ from verict.datasets.uci import SiteType
 from verict.detect.four_classes import CLASSES, NAME, columns_of, from_weights
 from verict.detect.fusion import load_fusion
 from verict.detect.model import CARD_SCHEMA, WEIGHTS, load_card
-from verict.errors import MissingExtraError, UsageError
+from verict.errors import UsageError
 from verict.evaluation.classes import Site, measure_sites, score_collection
+from verict.training.logistic import make_regression
 from verict.training.nodule.train import FOLDS
 
 SOFTNESS = 3.0  # inverse of the weight decay
@@ -97,15 +98,9 @@ def fit_weights(sites: Sequence[Site]) -> dict[str, list]:
     MissingExtraError
         If scikit-learn is missing.
     """
-    try:
-        from sklearn.linear_model import LogisticRegression
-    except ImportError as error:
-        raise MissingExtraError(
-            "training needs scikit-learn", next_step="install it with: pip install 'verict[train]'"
-        ) from error
     columns = columns_of(np.array([s.nodule_score for s in sites]), np.array([s.tamper_score for s in sites]))
     truth = np.array([CLASSES.index(s.kind) for s in sites])
-    model = LogisticRegression(C=SOFTNESS, class_weight="balanced", max_iter=2000).fit(columns, truth)
+    model = make_regression(SOFTNESS).fit(columns, truth)
     return {
         "coefficients": [[round(float(v), 6) for v in row] for row in model.coef_],
         "constant": [round(float(v), 6) for v in model.intercept_],

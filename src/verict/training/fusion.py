@@ -26,7 +26,7 @@ from verict.detect.localiser import MAP_ORIGIN_PX, MAP_STRIDE_PX, average_runs, 
 from verict.detect.model import CARD_SCHEMA, WEIGHTS, Model, load_folds, load_model
 from verict.detect.spectrum_features import SliceFeatures, grid_shape
 from verict.detect.verdict import average_along_z
-from verict.errors import MissingExtraError, UsageError
+from verict.errors import UsageError
 from verict.evaluation import ledger as real_fakes
 from verict.evaluation.case import PAINTED, Case, Seen
 from verict.evaluation.fair import RANKED_ONLY
@@ -35,6 +35,7 @@ from verict.evaluation.thresholds import Goals
 from verict.training.localiser.campaigns import KeptCase, keep_campaign
 from verict.training.localiser.scoring import KeptScans
 from verict.training.localiser.train import judge
+from verict.training.logistic import make_regression
 from verict.training.samples import load_scans
 
 Maps = dict[str, np.ndarray]
@@ -230,16 +231,10 @@ def fit_weights(places: Places, leave_out: int | None = None) -> dict[str, float
     MissingExtraError
         If scikit-learn is missing.
     """
-    try:
-        from sklearn.linear_model import LogisticRegression
-    except ImportError as error:
-        raise MissingExtraError(
-            "training needs scikit-learn", next_step="install it with: pip install 'verict[train]'"
-        ) from error
     chosen = np.ones(len(places.fold), bool) if leave_out is None else places.fold != leave_out
     used = list(range(len(MEMBERS)))
     while True:
-        model = LogisticRegression(C=10.0, class_weight="balanced")
+        model = make_regression(10.0)
         model.fit(places.scores[chosen][:, used], places.painted[chosen])
         kept = [u for u, w in zip(used, model.coef_[0], strict=True) if w > 0]
         if len(kept) == len(used) or not kept:
