@@ -21,13 +21,14 @@ import onnxruntime
 from verict.datasets.campaigns import CAMPAIGN_FILE, read_document
 from verict.datasets.scans import Progress, read_labelled_scans
 from verict.detect import registry, repeat
+from verict.detect.at_place import REACH_MM
 from verict.detect.evidence import ScoreMap
 from verict.detect.localiser import MAP_ORIGIN_PX, MAP_STRIDE_PX, average_runs, map_shape, score_with
 from verict.detect.spectrum_features import grid_shape
 from verict.evaluation.case import Case, Seen
 from verict.evaluation.fair import RANKED_ONLY, examine_blind
 from verict.evaluation.outline import on_map
-from verict.evaluation.places import REACH_MM, PlaceTable, tabulate_places
+from verict.evaluation.places import PlaceTable, tabulate_places
 from verict.training.localiser.campaigns import KeptCase, keep_measured
 from verict.training.localiser.designs import MapNetwork
 from verict.training.localiser.export import write_onnx
