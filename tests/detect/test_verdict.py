@@ -394,6 +394,22 @@ def test_regions_of_several_detectors_are_ranked_together():
         ]
 
 
+@pytest.mark.parametrize(
+    ("score", "verdict"),
+    [(RUN_MARK, Verdict.NO_EVIDENCE), (2.49, Verdict.NO_EVIDENCE), (2.5, Verdict.INDETERMINATE),
+     (3.99, Verdict.INDETERMINATE), (4.0, Verdict.SUSPICIOUS)],
+)  # fmt: skip
+def test_what_only_processed_series_reach_stays_open_with_the_reason(score, verdict):
+    volume = make_volume(20)
+    doubting = CALIBRATION | {"run_doubt_threshold": 2.5, "run_decisive_threshold": 4.0}
+    values = make_map(20)
+    values[:, 4, 4] = score
+    assessment = judge(volume, make_evidence(values, calibration=doubting))
+    assert assessment.verdict is verdict
+    assert ("smoothing or turning a whole series" in assessment.reason) == (verdict is Verdict.INDETERMINATE)
+    assert [r.decisive for r in assessment.regions] == [verdict is Verdict.SUSPICIOUS]
+
+
 def test_without_any_detector_nothing_is_known():
     assessment = judge(make_volume(5))
     assert (assessment.verdict, assessment.reason) == (Verdict.INDETERMINATE, "no detector of tampering was run")

@@ -121,3 +121,29 @@ def test_marks_that_touch_count_once():
     values[4, 4] = 2.9
     assert count_marks(values, 3.0) == 2
     assert count_marks(values, 3.1) == 0
+
+
+def test_what_decides_lies_above_processed_series_too_and_the_rest_stays():
+    maps, goals = random_maps(), Goals(run_margin=0.5)
+    plain = fit_thresholds(maps, goals)
+    run = maps[-1]
+    louder = AuthenticMap("run", "run", run.volume, run.values + np.float32(3))
+    fitted = fit_thresholds(maps, goals, [louder])
+    highest = np.nanmax(average_along_z(louder.values, louder.volume))
+    assert fitted["run_decisive_threshold"] == pytest.approx(highest + 0.5, abs=1e-5)
+    assert fitted["run_doubt_threshold"] == plain["run_decisive_threshold"]
+    assert {k: v for k, v in fitted.items() if k not in ("run_decisive_threshold", "run_doubt_threshold")} == {
+        k: v for k, v in plain.items() if k != "run_decisive_threshold"
+    }
+    assert assess(louder.volume, (make_evidence(louder.values, calibration=fitted),), ("",) * 40).verdict is (
+        Verdict.INDETERMINATE
+    )
+
+
+def test_processing_that_lowers_scores_lowers_no_threshold():
+    maps, goals = random_maps(), Goals()
+    run = maps[-1]
+    softer = AuthenticMap("run", "run", run.volume, run.values - np.float32(3))
+    fitted = fit_thresholds(maps, goals, [softer])
+    assert fitted["run_decisive_threshold"] == fitted["run_doubt_threshold"]
+    assert fitted["run_decisive_threshold"] == fit_thresholds(maps, goals)["run_decisive_threshold"]

@@ -82,6 +82,8 @@ def test_the_card_is_what_the_detector_loads(trained, tmp_path):
     assert load_fusion(folder).card["weights"] == card["weights"]
     assert len(load_fusion_folds(folder)) == len(card["folds"]) == 5
     assert card["training"]["places"]["painted"] > 0
+    for own in (card, *card["folds"]):  # some series of the study has neighbouring slices, which were processed too
+        assert own["calibration"]["run_doubt_threshold"] <= own["calibration"]["run_decisive_threshold"]
     assert {"false_marks_per_slice", "found_fb"} <= {row["name"] for row in card["figures"]}
     assert (out / "real_fakes_ledger.csv").read_text("utf-8").count("train fusion") == 1
 

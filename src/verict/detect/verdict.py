@@ -6,23 +6,24 @@
 2. Regions. Cells at or above the mark threshold that touch, in-plane or along z, are one region. Its score is
    its highest cell.
 3. Decisive. A region decides when its score reaches the decisive threshold of its kind: run or isolated slice.
-4. Series. Suspicious with a decisive region; indeterminate with marked regions on isolated slices, with a
-   contradiction in the headers, or where no slice could be scored or no detector was run; else no evidence.
-   Headers alone never go beyond indeterminate, and only a contradiction goes that far: no number of notable
-   and unusual findings adds up to more.
+4. Series. Suspicious with a decisive region; indeterminate with marked regions on isolated slices, with a region of
+   a run at or above the doubt threshold (no untouched series reaches it as it came, but some do that were smoothed
+   or turned as a whole), with a contradiction in the headers, or where no slice could be scored or no detector was
+   run; else no evidence. Headers alone never go beyond indeterminate, and only a contradiction goes that far: no
+   number of notable and unusual findings adds up to more.
 5. Fitness. Where the noise of the whole series is like that of no scan the thresholds were fitted on
    (`verict.detect.fitness`), anything marked makes it indeterminate, with the reason: nobody knows what would be
    decisive there. The regions stay listed, without a likelihood ratio. With nothing marked the verdict stays, and
    its reason says the same.
 
-All four thresholds come from the model card, or of an untrained detector from its own file; they were fitted on
+All thresholds come from the model card, or of an untrained detector from its own file; they were fitted on
 authentic scans only. What a region and a series weigh as evidence stands beside the verdict and changes nothing about
 it, see `verict.detect.weight`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -137,7 +138,7 @@ def assess(
     findings = tuple(f for e in evidence for f in e.findings)
     score = max((s for e in maps if (s := _highest(volume, e.score_map)) is not None), default=None)
     if maps:
-        verdict, reason = _judge_pixels(volume, regions, score)
+        verdict, reason = _judge_pixels(volume, regions, score, {e.detector: _doubt_from(e) for e in maps})
     elif any(e.reading is None for e in evidence):
         asked = ", ".join(e.detector for e in evidence if e.reading is None)
         verdict, reason = Verdict.NO_EVIDENCE, f"no contradiction found by {asked}; no pixel detector was run"
@@ -173,13 +174,26 @@ def add_findings(verdict: Verdict, reason: str, findings: Iterable[Finding]) -> 
     return Verdict.INDETERMINATE, f"the headers contradict themselves: {contradiction.title}"
 
 
-def _judge_pixels(volume: CTVolume, regions: tuple[Region, ...], score: float | None) -> tuple[Verdict, str]:
+def _doubt_from(evidence: Evidence) -> float:
+    """The score from which a region of a run is more than a mark, though it may not be decisive."""
+    calibration = evidence.calibration or {}
+    return float(calibration.get("run_doubt_threshold", np.inf))
+
+
+def _judge_pixels(
+    volume: CTVolume, regions: tuple[Region, ...], score: float | None, doubt_from: Mapping[str, float]
+) -> tuple[Verdict, str]:
+    """Verdict and reason by pixels; ``doubt_from`` by detector, see `_doubt_from`."""
     decisive = [r for r in regions if r.decisive]
     if decisive:
         return Verdict.SUSPICIOUS, f"the pixels look painted in {_count_places(decisive)}"
     lone = [run for run in volume.runs if averaged_slices(volume, run) < MIN_RUN_SLICES]
     if any(run.start <= r.slices[0] < run.stop for run in lone for r in regions):
         return Verdict.INDETERMINATE, "unusual texture on single slices; neighbouring slices are needed to decide"
+    doubtful = [r for r in regions if r.score >= doubt_from[r.detector]]
+    if doubtful:
+        seen = f"unusual texture in {_count_places(doubtful)}, beyond what untouched series show as they come"
+        return Verdict.INDETERMINATE, f"{seen}; smoothing or turning a whole series can bring that about too"
     if score is None:
         return Verdict.INDETERMINATE, "no slice held enough lung to be judged"
     if regions:

@@ -30,7 +30,7 @@ class Goals:
     """False alarms allowed on authentic scans.
 
     Marks and run regions are averaged over folders, so that long series do not outweigh the others; decisive
-    lone slices over patients. ``run_margin`` is kept above the highest authentic series.
+    lone slices over patients. ``run_margin`` is kept above the highest authentic series, processed or not.
     """
 
     marks_per_slice: float = 0.12  # the largest for which unseen folders keep to 0.1, as measured
@@ -44,8 +44,14 @@ def count_marks(values: np.ndarray, threshold: float) -> int:
     return int(ndimage.label(np.nan_to_num(values, nan=-np.inf) >= threshold, EIGHT_NEIGHBOURS)[1])
 
 
-def fit_thresholds(maps: Iterable[AuthenticMap], goals: Goals) -> dict[str, float]:
-    """The four thresholds of `verict.detect.verdict`, low ones that keep to the goals."""
+def fit_thresholds(
+    maps: Iterable[AuthenticMap], goals: Goals, processed: Iterable[AuthenticMap] = ()
+) -> dict[str, float]:
+    """The thresholds of `verict.detect.verdict`, low ones that keep to the goals.
+
+    ``processed`` are untouched series smoothed and turned as a whole, see `verict.evaluation.benign`. Where there are
+    any, what decides in runs lies above them too, and what lies above the others alone is ``run_doubt_threshold``.
+    """
     maps = list(maps)
     slices = [(m, s) for m in maps for s in m.values if np.isfinite(s).any()]
     peaks = np.array([np.nanmax(s) for _, s in slices])
@@ -61,10 +67,8 @@ def fit_thresholds(maps: Iterable[AuthenticMap], goals: Goals) -> dict[str, floa
         goals.decisive_slices,
         lambda t: _mean_of_means((m.patient, float(np.nanmax(s) >= t)) for m, s in slices),
     )
-    runs = [(m, run, average_along_z(m.values, m.volume)[run]) for m in maps for run in m.volume.runs]
-    runs = [(m, run, v) for m, run, v in runs if averaged_slices(m.volume, run) >= MIN_RUN_SLICES]
-    highest = [float(np.nanmax(v)) for _, _, v in runs if np.isfinite(v).any()]
-    series = [(m.folder, [v for other, _, v in runs if other is m]) for m in {id(m): m for m, _, _ in runs}.values()]
+    series = [(m.folder, parts) for m in maps if (parts := _average_runs(m))]
+    highest = [float(np.nanmax(v)) for _, parts in series for v in parts if np.isfinite(v).any()]
     top = max(highest, default=decisive)
     run_candidates = np.unique([*highest, *np.linspace(min(highest, default=top) - 2, top + 0.1, 60)])
     run_mark = _lowest(
@@ -72,12 +76,24 @@ def fit_thresholds(maps: Iterable[AuthenticMap], goals: Goals) -> dict[str, floa
         goals.run_marks_per_series,
         lambda t: _mean_of_means((f, float(sum(_count_regions(v, t) for v in parts))) for f, parts in series),
     )
-    return {
+    fitted = {
         "mark_threshold": float(mark),
         "decisive_threshold": float(max(decisive, mark)),
         "run_mark_threshold": float(run_mark),
         "run_decisive_threshold": float(max(top + goals.run_margin, run_mark)),
     }
+    changed = [float(np.nanmax(v)) for m in processed for v in _average_runs(m) if np.isfinite(v).any()]
+    if changed:
+        fitted["run_doubt_threshold"] = fitted["run_decisive_threshold"]
+        fitted["run_decisive_threshold"] = max(fitted["run_decisive_threshold"], max(changed) + goals.run_margin)
+    return fitted
+
+
+def _average_runs(own: AuthenticMap) -> list[np.ndarray]:
+    """Of each run that is averaged along z, its averaged map."""
+    runs = [run for run in own.volume.runs if averaged_slices(own.volume, run) >= MIN_RUN_SLICES]
+    averaged = average_along_z(own.values, own.volume) if runs else own.values
+    return [averaged[run] for run in runs]
 
 
 def _lowest(candidates: np.ndarray, goal: float, rate: Callable[[float], float]) -> float:

@@ -21,7 +21,7 @@ from verict.datasets.campaigns import CAMPAIGN_FILE, read_document
 from verict.datasets.scans import Progress, identify_patient
 from verict.detect.at_place import score_at
 from verict.detect.evidence import ScoreMap
-from verict.detect.fusion import MEMBERS, NAME, score_members
+from verict.detect.fusion import MEMBERS, NAME, FusionDetector, FusionModel, score_members
 from verict.detect.localiser import MAP_ORIGIN_PX, MAP_STRIDE_PX, average_runs, map_shape
 from verict.detect.model import CARD_SCHEMA, WEIGHTS, Model, load_folds, load_model
 from verict.detect.spectrum_features import SliceFeatures, grid_shape
@@ -36,7 +36,11 @@ from verict.training.localiser.campaigns import KeptCase, keep_campaign
 from verict.training.localiser.scoring import KeptScans
 from verict.training.localiser.train import judge
 from verict.training.logistic import make_regression
+from verict.training.processed import map_processed
 from verict.training.samples import load_scans
+
+LOOKED_AT = {"mark_threshold": 5.0, "run_mark_threshold": 5.0}
+"""Slices of a processed series are all looked at where a score comes near this, below which nothing is marked."""
 
 Maps = dict[str, np.ndarray]
 """(z, rows, columns) map of each member, averaged along z."""
@@ -122,24 +126,24 @@ def train_fusion(
         progress("scoring scans", index, len(scans))
         fold, models = members_of(scan.patient)
         maps.append(add_up(_score_scan(kept, index, models), own_weights[fold] if fold >= 0 else final))
+    processed = map_processed(scans, lambda patient: _as_detector(*members_of(patient), own_weights, final), workers,
+                              progress)
     folds_of_patients = {s.patient: fold_of[identify_patient(s.patient)] for s in scans}
     forged = _forged_runs(cases, own_weights, final)
     card = {
-        "schema": CARD_SCHEMA,
-        "id": NAME,
-        "version": __version__,
+        "schema": CARD_SCHEMA, "id": NAME, "version": __version__,
         "weights": final,
         "members": {name: model.card["sha256"] for name, model in shipped.items()},
         "sha256": _identify(final, shipped),
         "input": {"members": list(MEMBERS)},
         "output": "log odds of paint with as many painted places as untouched ones, higher = more suspicious",
-        **judge(scans, maps, folds_of_patients, count, recipe.seed, recipe.goals, detector=NAME, forged_series=forged),
+        **judge(scans, maps, folds_of_patients, count, recipe.seed, recipe.goals, detector=NAME, forged_series=forged,
+                processed=processed),
         "training": {
             "campaign": read_document(campaign / CAMPAIGN_FILE)["sha256"],
             "places": {"painted": int(places.painted.sum()), "untouched": int((~places.painted).sum())},
             "recipe": asdict(recipe),
-            "seen": shipped["localiser"].card["training"]["seen"],
-            "split": shipped["localiser"].card["training"]["split"],
+            **{key: shipped["localiser"].card["training"][key] for key in ("seen", "split")},
             "command": "verict train fusion --data ../shared/data --campaign CAMPAIGN",
         },
         "limits": sorted({limit for model in shipped.values() for limit in model.card["limits"]}),
@@ -243,6 +247,13 @@ def fit_weights(places: Places, leave_out: int | None = None) -> dict[str, float
     weights = dict.fromkeys(MEMBERS, 0.0)
     weights |= {MEMBERS[u]: float(w) for u, w in zip(used, model.coef_[0], strict=True)}
     return weights | {"constant": float(model.intercept_[0])}
+
+
+def _as_detector(
+    fold: int, models: Mapping[str, Model], own: Sequence[Mapping[str, float]], final: Mapping[str, float]
+) -> FusionDetector:
+    """The sum as it scans, by a fold's models (-1 for the shipped ones)."""
+    return FusionDetector(FusionModel({"weights": own[fold] if fold >= 0 else final, "calibration": LOOKED_AT}, models))
 
 
 def _forged_runs(

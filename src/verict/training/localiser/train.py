@@ -288,15 +288,22 @@ def score_out_of_fold(
 
 def judge(
     scans: Sequence[Scan], maps: Sequence[np.ndarray], fold_of: dict[str, int], folds: int, seed: int, goals: Goals,
-    *, detector: str = NAME, forged_series: Sequence[tuple[float, str]] = (),
+    *, detector: str = NAME, forged_series: Sequence[tuple[float, str]] = (), processed: Sequence[AuthenticMap] = (),
 ) -> dict[str, Any]:
-    """``calibration``, ``fold_calibration``, ``figures`` and ``evidence`` of a card, from out-of-fold maps."""
+    """``calibration``, ``fold_calibration``, ``figures`` and ``evidence`` of a card, from out-of-fold maps.
+
+    ``processed`` are out-of-fold maps too, see `verict.evaluation.thresholds.fit_thresholds`.
+    """
     authentic = [
         (fold_of[s.patient], AuthenticMap(s.folder, s.patient, s.volume, m))
         for s, m in zip(scans, maps, strict=True) if s.source is Source.AUTHENTIC and np.isfinite(m).any()
     ]
-    shipped = fit_thresholds([m for _, m in authentic], goals)
-    own = [fit_thresholds([m for k, m in authentic if k != fold], goals) for fold in range(folds)]
+    shipped = fit_thresholds([m for _, m in authentic], goals, processed)
+    own = [
+        fit_thresholds([m for k, m in authentic if k != fold], goals,
+                       [m for m in processed if fold_of[m.patient] != fold])
+        for fold in range(folds)
+    ]
     cases = [
         Case(make_subject(scan, seed), ScoreMap(values, MAP_STRIDE_PX, MAP_ORIGIN_PX),
              own[fold_of[scan.patient]], Seen.OUT_OF_FOLD)
