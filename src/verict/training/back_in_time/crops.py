@@ -89,7 +89,7 @@ def gather_slices(
         kept = (_keep(chest.hu[z], chest.lung[z], recipe.crop_px, is_real=False) for z in chosen)
         slices += [one for one in kept if one is not None]
     if not slices:
-        raise DatasetError("no lung to learn from", file=data, expected="authentic scans with lung, or simulated chests")
+        raise DatasetError("no lung to learn from", file=data, expected="authentic scans with lung")
     return scans, CropSource(tuple(slices), recipe)
 
 

@@ -9,6 +9,7 @@ before its convolutions.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -115,7 +116,7 @@ class BackInTimeUNet(nn.Module):
         widths = [dim, *(dim * m for m in multipliers)]  # what enters each level, and the middle
         self.enter = nn.Conv2d(1, dim, 7, padding=3)
         self.time = nn.Sequential(nn.Linear(dim, wide), nn.GELU(), nn.Linear(wide, wide))
-        steps = list(zip(widths[:-1], widths[1:], strict=True))
+        steps = list(pairwise(widths))
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for index, (outer, inner) in enumerate(steps):
             last = index == len(steps) - 1

@@ -1,0 +1,302 @@
+"""Back-in-Time Diffusion against its rivals: a design campaign, a judged one, and the published fakes, in one table.
+
+Run from the project folder, after one training for each model of the table:
+
+    for recipe in small small-published-window small-fine-steps denoiser autoencoder; do
+        verict train back-in-time --data ../shared/data --recipe $recipe --unjudged --out MODELS/$recipe --work W/$recipe
+    done
+    python benchmarks/back_in_time.py --models MODELS --design CAMPAIGN --judged CAMPAIGN --data ../shared/data
+        --work DIR --ledger docs/real_fakes_ledger.csv --write docs/back-in-time.md
+
+DIR is a scratch folder; a killed run goes on. With ``--members`` (the scratch folder of ``verict train fusion``, where
+the campaigns are measured) it also says what the score would add to the fusion. Every row that is judged on the
+published fakes adds its line to the ledger. No network learnt from a patient of either campaign, from the simulated
+chests they are made of, or from the fakes' scans.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from fusion_gain import measure_gain
+from kept_slices import KeptSlices, keep_files, keep_slices
+from leave_cell_out import METHODS, TOUCH_UPS
+from residual_cells import keep_cells, tabulate
+from unsupervised_spectrum import fit_gaussian
+from unsupervised_spectrum import tabulate as tabulate_spectrum
+
+from verict.detect.back_in_time import NAME, Denoise, Reading, read_card_input, score_slice
+from verict.detect.localiser import score_channels
+from verict.detect.localiser_features import slice_channels
+from verict.detect.model import load_model
+from verict.documents import replace_part
+from verict.evaluation import ledger as real_fakes
+from verict.evaluation.case import PlaceKind
+from verict.evaluation.figures import compare_kinds, content_only, detector_score
+from verict.evaluation.matching import match_places
+from verict.evaluation.places import PlaceTable
+from verict.statistics import Figure, area_over_patients, matched_area, tell_apart
+from verict.weights import open_session
+
+START, END = "<!-- back-in-time: start -->", "<!-- back-in-time: end -->"
+STEPS = (0, 4, 19, 49, 99)
+LEARNT = "tcga-singles"  # the real scans that were learnt from
+TIMED = 40  # slices
+DESIGN, JUDGED, FAKES = "design campaign", "judged campaign", "published fakes"
+LUNG, PUBLISHED = "small", "small-published-window"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: a model, or what stands in its place, and how its residual is read."""
+
+    words: str
+    model: str = ""
+    change: tuple[tuple[str, object], ...] = ()
+
+    def read(self, reading: Reading) -> Reading:
+        """The card's reading with what differs here."""
+        return replace(reading, **dict(self.change))
+
+
+RAW = (("brightness_bins", 0), ("is_two_sided", False))
+ROWS = (
+    *(Row(f"lung window, step {step}", LUNG, (("step", step),)) for step in STEPS),
+    *(Row(f"published window, step {step}", PUBLISHED, (("step", step),)) for step in STEPS),
+    Row("lung window, residual as it is, larger = more suspicious", LUNG, RAW),
+    Row("published window, residual as it is, larger = more suspicious", PUBLISHED, RAW),
+    Row("lung window, against the slice's median, larger = more suspicious", LUNG,
+        (("brightness_bins", 1), ("is_two_sided", False))),
+    Row("lung window, against the slice's median, two-sided", LUNG, (("brightness_bins", 1),)),
+    Row("lung window, learnt from steps 0 to 99 only", "small-fine-steps"),
+    Row("autoencoder", "autoencoder"),
+    Row("denoising U-Net, no diffusion", "denoiser"),
+    Row("spectrum, unsupervised"),
+    Row("brightness alone"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """A model as it was trained: what it makes of tiles, and how its card reads them."""
+
+    name: str
+    denoise: Denoise
+    reading: Reading
+    card: dict
+
+    @property
+    def identity(self) -> str:
+        """Its weights, in sixteen digits."""
+        return str(self.card["sha256"][:16])
+
+
+def open_judge(folder: Path) -> Judge:
+    """A model from the folder its training wrote."""
+    card = json.loads((folder / f"{NAME}.json").read_text(encoding="utf-8"))
+    session = open_session(folder / f"{NAME}.onnx", card["sha256"])
+
+    def denoise(tiles: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        return session.run(None, {"tiles": tiles, "step": steps})[0]
+
+    return Judge(folder.name, denoise, read_card_input(card), card)
+
+
+class Bench:
+    """Collections and models, and the tables of places they give.
+
+    Parameters
+    ----------
+    options
+        The command line.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.work = options.work
+        self.judges = {row.model: open_judge(options.models / row.model) for row in ROWS if row.model}
+        authentic = keep_files(options.data / "authentic", self.work, _report)
+        self.untouched = [f for f in authentic if _folder_of(f) != LEARNT]
+        self.learnt = [f for f in authentic if _folder_of(f) == LEARNT]
+        self.collections = {
+            DESIGN: keep_files(options.design, self.work, _report),
+            JUDGED: keep_files(options.judged, self.work, _report),
+            FAKES: [*keep_files(options.data / "ctgan", self.work, _report), *self.untouched],
+        }
+        self._gaussian = None
+
+    def table(self, row: Row, collection: str) -> PlaceTable:
+        """The places of a collection with the row's scores."""
+        files = self.collections[collection]
+        if row.model:
+            judge = self.judges[row.model]
+            reading = row.read(judge.reading)
+            cells = [
+                keep_cells([file], self.work / f"cells-{judge.identity}-{reading.step}" / file.parent.name,
+                           judge.denoise, reading)[0]
+                for file in files
+            ]
+            return tabulate(files, cells, reading)
+        if row.words.startswith("spectrum"):
+            if self._gaussian is None:
+                self._gaussian = fit_gaussian(_read(self.learnt))
+            return tabulate_spectrum(files, self._gaussian, self.work / f"gaussian-{collection.replace(' ', '-')}")
+        return self.table(Row("", LUNG), collection)
+
+
+def measure(row: Row, table: PlaceTable) -> tuple[Figure, Figure]:
+    """Areas of removals against untouched lung of their slices, and of injections against their matches."""
+    scores: Callable[[PlaceTable], np.ndarray] = content_only if row.words == "brightness alone" else detector_score
+    matching = match_places(table)
+    lung = compare_kinds(table, matching)["fb_parenchyma"]
+    values = np.concatenate([scores(lung.positives), scores(lung.negatives)])
+    patients = np.concatenate([lung.positives.patient, lung.negatives.patient])
+    removed = area_over_patients(values, np.arange(len(values)) < len(lung.positives), patients, seed=1)
+    own, other = matching.positives, matching.negatives
+    injected = matched_area((scores(own), scores(other)), (own.patient, other.patient), matching.is_match, seed=1)
+    return removed, injected
+
+
+def list_rows(found: Mapping[tuple[str, str], tuple[Figure, Figure]]) -> Iterator[str]:
+    """The table of all rows and collections."""
+    heads = [f"{name}, {kind}" for name in (DESIGN, JUDGED, FAKES) for kind in ("FB", "FM")]
+    yield f"| | {' | '.join(heads)} |"
+    yield "|---" * (len(heads) + 1) + "|"
+    for row in ROWS:
+        figures = [figure for name in (DESIGN, JUDGED, FAKES) for figure in found[row.words, name]]
+        yield f"| {row.words} | {' | '.join(map(say, figures))} |"
+    yield ("| Grabovski et al.: LIDC CT and MRI averaged, their own injections and removals by CT-GAN, whole crops | "
+           "– | – | – | – | 0.96 | 0.90 |")
+
+
+def say(figure: Figure) -> str:
+    """Value, interval and n."""
+    if figure.value is None or figure.low is None or figure.high is None:
+        return "–"
+    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f}), {figure.n}"
+
+
+def list_cells(tables: Sequence[PlaceTable]) -> Iterator[str]:
+    """Method x touch-up of the judged campaign: the lung window, the published window, and how many places."""
+    shares = [_shares_below(table) for table in tables]
+    yield f"| | {' | '.join(TOUCH_UPS)} | all |"
+    yield "|---" * (len(TOUCH_UPS) + 2) + "|"
+    for method in (*METHODS, "all"):
+        cells = [_cell(shares, tables[0], method, touch_up) for touch_up in (*TOUCH_UPS, "all")]
+        yield f"| {method} | {' | '.join(cells)} |"
+
+
+def _shares_below(table: PlaceTable) -> np.ndarray:
+    """(places,) share of a forged place's lookalikes that score lower; NaN where it has none, or is not forged."""
+    indexed = replace(table, score=np.arange(len(table), dtype=float))
+    share = np.full(len(table), np.nan)
+    removed, lung = (indexed.of(kind).score.astype(int) for kind in (PlaceKind.FB, PlaceKind.PARENCHYMA))
+    share[removed] = tell_apart(table.score[removed], table.score[lung]).mean(axis=1)
+    matching = match_places(indexed)
+    own, other = (t.score.astype(int) for t in (matching.positives, matching.negatives))
+    gain = tell_apart(table.score[own], table.score[other])
+    for index, row in enumerate(own):
+        if matching.is_match[index].any():
+            share[row] = gain[index, matching.is_match[index]].mean()
+    return share
+
+
+def _cell(shares: Sequence[np.ndarray], table: PlaceTable, method: str, touch_up: str) -> str:
+    chosen = np.isfinite(shares[0])
+    for values, wanted in ((table.method, method), (table.touch_up, touch_up)):
+        if wanted != "all":
+            chosen &= values == wanted
+    if not chosen.any():
+        return "–"
+    return f"{' / '.join(f'{share[chosen].mean():.2f}' for share in shares)}, {int(chosen.sum())}"
+
+
+def time_slices(files: Sequence[Path], judge: Judge) -> str:
+    """CPU time of a slice with lung, one thread, as a ratio to the localiser's in the same run."""
+    localiser, own, other = load_model("localiser"), [], []
+    for kept in _read(files):
+        spacing = kept.subject.geometry.spacing_mm[1:]
+        for hu, mask in kept.slices.values():
+            if len(own) <= TIMED and mask.any():
+                start = time.process_time()
+                score_slice(hu, mask, judge.denoise, judge.reading)
+                between = time.process_time()
+                score_channels(slice_channels(hu, [], mask, spacing), localiser)
+                own.append(between - start)
+                other.append(time.process_time() - between)
+    ratio = np.median(np.array(own[1:]) / np.array(other[1:]))
+    return (f"A slice costs {ratio:.1f} times what the localiser takes for it (CPU time of one thread, median of "
+            f"{len(own) - 1} slices timed in turn: {1000 * np.median(own[1:]):.0f} ms and "
+            f"{1000 * np.median(other[1:]):.0f} ms).")
+
+
+def _folder_of(file: Path) -> str:
+    return next(_read([file])).subject.folder
+
+
+def _read(files: Sequence[Path]) -> Iterator[KeptSlices]:
+    import pickle
+
+    return (pickle.loads(file.read_bytes()) for file in files)
+
+
+def _report(what: str, done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{what} {done}/{total}\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def read_options() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, required=True, help="folder with a trained model for each recipe")
+    parser.add_argument("--design", type=Path, required=True, help="campaign that step and norm were chosen on")
+    parser.add_argument("--judged", type=Path, required=True, help="campaign that is judged")
+    parser.add_argument("--data", type=Path, required=True, help="folder with authentic/ and ctgan/")
+    parser.add_argument("--work", type=Path, required=True, help="scratch folder")
+    parser.add_argument("--members", type=Path, help="scratch folder of verict train fusion")
+    parser.add_argument("--ledger", type=Path, required=True, help="CSV that gets a line for each row")
+    parser.add_argument("--write", type=Path, metavar="DOCUMENT", help=f"put the tables between {START} and {END}")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, print, write, and leave lines in the ledger."""
+    options = read_options()
+    real_fakes.check_ledger(options.ledger)
+    bench = Bench(options)
+    found = {}
+    for row in ROWS:
+        for name in (DESIGN, JUDGED, FAKES):
+            found[row.words, name] = measure(row, bench.table(row, name))
+            print(f"{row.words}; {name}: {'; '.join(map(say, found[row.words, name]))}", file=sys.stderr, flush=True)
+        removed, injected = found[row.words, FAKES]
+        real_fakes.append_figures(
+            options.ledger, {"auc_fb": removed.value, "auc_fm": injected.value},
+            weights_sha256=bench.judges[row.model].card["sha256"] if row.model else "",
+            what=f"benchmarks/back_in_time.py: {row.words}",
+        )
+    pair = [bench.table(Row("", model), JUDGED) for model in (LUNG, PUBLISHED)]
+    lines = [
+        "AUC (95 % interval by patients), n. FB: removals against untouched lung of their slices. FM: those injections "
+        "that have matches, against untouched structures of their size, surroundings and brightness.", "",
+        *list_rows(found), "",
+        "The judged campaign by method and touch-up, removals and injections together: lung window / published window, "
+        "both at the chosen step, n.", "", *list_cells(pair), "", time_slices(bench.untouched, bench.judges[LUNG]),
+    ]
+    if options.members:
+        lines += ["", *measure_gain(options, bench.collections, lambda name: bench.table(Row("", LUNG), name))]
+    text = "\n".join(lines)
+    print(text)
+    if options.write:
+        document = options.write.read_text(encoding="utf-8")
+        options.write.write_text(replace_part(document, START, END, f"\n\n{text}\n\n"), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
