@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,14 +24,11 @@ class KeptSlices:
     slices: dict[int, tuple[np.ndarray, np.ndarray]]
 
 
-def keep_slices(folder: Path, work: Path, progress: Progress) -> Iterator[KeptSlices]:
-    """Every scan of a campaign, of the published fakes or of a folder of authentic scans, in a fixed order."""
-    for file in keep_files(folder, work, progress):
-        yield pickle.loads(file.read_bytes())
-
-
 def keep_files(folder: Path, work: Path, progress: Progress) -> list[Path]:
-    """The files in ``work`` that hold a `KeptSlices` each; a killed run goes on."""
+    """A file in ``work`` with the `KeptSlices` of each scan, in a fixed order; a killed run goes on.
+
+    ``folder`` is a campaign's, that of the published fakes, or one of authentic scans.
+    """
     is_campaign = (folder / CAMPAIGN_FILE).is_file()
     is_labelled = is_campaign or any(folder.rglob("labels_exp*.csv"))
     name = read_document(folder / CAMPAIGN_FILE)["sha256"][:16] if is_campaign else folder.name

@@ -25,6 +25,9 @@ def train_back_in_time(
     *,
     steps: Annotated[int | None, typer.Option(min=1, help="Updates of the weights; the recipe's by default.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed gives the same weights; 7 as shipped.")] = None,
+    unjudged: Annotated[
+        bool, typer.Option("--unjudged", help="Fit no thresholds and measure nothing: for comparisons only.")
+    ] = False,
 ) -> None:
     """Fit Back-in-Time's diffusion model on untouched scans; forgeries are not learnt from, and not looked at."""
     with show_training() as progress:
@@ -34,6 +37,9 @@ def train_back_in_time(
         chosen = choose_recipe(recipe)
         fit = chosen.fit if steps is None else replace(chosen.fit, steps=steps)
         chosen = replace(chosen, fit=fit, seed=chosen.seed if seed is None else seed)
-        card = train(data, out, chosen, progress, work=out / "work" if work is None else work)
-    print_figures(card, "back-in-time, series it did not learn from")
-    print_thresholds(card)
+        card = train(
+            data, out, chosen, progress, work=out / "work" if work is None else work, is_judged=not unjudged
+        )
+    if not unjudged:
+        print_figures(card, "back-in-time, series it did not learn from")
+        print_thresholds(card)

@@ -112,9 +112,9 @@ RECIPES = {
     "small": SMALL,
     "small-published-window": replace(SMALL, name="small-published-window", window_hu=PUBLISHED_HU),
     "small-fine-steps": replace(SMALL, name="small-fine-steps", fit=replace(SMALL.fit, highest_step=99)),
-    "denoiser": replace(SMALL, name="denoiser", objective=Objective.DENOISER, fit=replace(SMALL.fit, steps=3000)),
+    "denoiser": replace(SMALL, name="denoiser", objective=Objective.DENOISER, fit=replace(SMALL.fit, steps=2000)),
     "autoencoder": replace(SMALL, name="autoencoder", objective=Objective.AUTOENCODER,
-                           network=NetworkRecipe("autoencoder", (8, 16, 32)), fit=replace(SMALL.fit, steps=3000)),
+                           network=NetworkRecipe("autoencoder", (8, 16, 32)), fit=replace(SMALL.fit, steps=2000)),
 }
 """By name: the published configuration, the same with a lung window, what two cores can fit, and its rivals."""
 

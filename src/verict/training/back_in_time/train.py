@@ -44,7 +44,8 @@ GOALS = Goals(marks_per_slice=0.1)
 
 
 def train_back_in_time(
-    data: Path, out: Path, recipe: BackInTimeRecipe, progress: Progress, *, work: Path
+    data: Path, out: Path, recipe: BackInTimeRecipe, progress: Progress, *, work: Path,
+    is_judged: bool = True,
 ) -> dict[str, Any]:
     """Train, export, fit thresholds, and write weights, card, loss curve and samples into ``out``; returns the card.
 
@@ -60,6 +61,8 @@ def train_back_in_time(
         See `verict.datasets.scans.Progress`.
     work
         Scratch folder; a killed training goes on from its checkpoint there, to the same weights.
+    is_judged
+        Whether thresholds are fitted and figures measured; without them the weights can be compared, not shipped.
 
     Raises
     ------
@@ -80,7 +83,8 @@ def train_back_in_time(
     _write_samples(network, source, recipe, out / PICTURES)
     card = describe_model(network, recipe, out, losses)
     card["training"] |= {"slices": describe(source.slices), "largest_difference_from_torch": difference}
-    card |= _judge(data, out, recipe, card, learnt, progress)
+    if is_judged:
+        card |= _judge(data, out, recipe, card, learnt, progress)
     (out / f"{NAME}.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     return card
 
