@@ -21,7 +21,7 @@ import json
 import pickle
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,21 +29,18 @@ import numpy as np
 from fusion_gain import measure_gain
 from kept_slices import KeptSlices, keep_files
 from leave_cell_out import METHODS, TOUCH_UPS
-from residual_cells import keep_cells, tabulate
-from unsupervised_spectrum import fit_gaussian
-from unsupervised_spectrum import tabulate as tabulate_spectrum
+from residual_cells import Collection, Maps, keep_cells, read_maps
+from unsupervised_spectrum import Gaussian, fit_gaussian, keep_maps
 
 from verict.detect.back_in_time import NAME, Denoise, Reading, read_card_input, score_slice
 from verict.detect.localiser import score_channels
 from verict.detect.localiser_features import slice_channels
 from verict.detect.model import load_model
+from verict.detect.spectrum_features import ORIGIN_PX, STRIDE_PX
 from verict.documents import replace_part
 from verict.evaluation import ledger as real_fakes
-from verict.evaluation.case import PlaceKind
-from verict.evaluation.figures import compare_kinds, content_only, detector_score
-from verict.evaluation.matching import match_places
 from verict.evaluation.places import PlaceTable
-from verict.statistics import Figure, area_over_patients, matched_area, tell_apart
+from verict.statistics import Figure, area_over_patients, matched_area, mean_over_matches, tell_apart
 from verict.weights import open_session
 
 START, END = "<!-- back-in-time: start -->", "<!-- back-in-time: end -->"
@@ -129,42 +126,46 @@ class Bench:
         self.untouched = [f for f in authentic if _folder_of(f) != LEARNT]
         self.learnt = [f for f in authentic if _folder_of(f) == LEARNT]
         self.collections = {
-            DESIGN: keep_files(options.design, self.work, _report),
-            JUDGED: keep_files(options.judged, self.work, _report),
-            FAKES: [*keep_files(options.data / "ctgan", self.work, _report), *self.untouched],
+            DESIGN: Collection(keep_files(options.design, self.work, _report)),
+            JUDGED: Collection(keep_files(options.judged, self.work, _report)),
+            FAKES: Collection([*keep_files(options.data / "ctgan", self.work, _report), *self.untouched]),
         }
-        self._gaussian = None
+        self._gaussian: Gaussian | None = None
 
-    def table(self, row: Row, collection: str) -> PlaceTable:
-        """The places of a collection with the row's scores."""
-        files = self.collections[collection]
-        if row.model:
-            judge = self.judges[row.model]
-            reading = row.read(judge.reading)
-            cells = [
-                keep_cells([file], self.work / f"cells-{judge.identity}-{reading.step}" / file.parent.name,
-                           judge.denoise, reading)[0]
-                for file in files
-            ]
-            return tabulate(files, cells, reading)
-        if row.words.startswith("spectrum"):
+    def score(self, row: Row, name: str) -> np.ndarray:
+        """(places,) of a collection."""
+        collection = self.collections[name]
+        if row.words == "brightness alone":
+            return np.asarray(collection.table.centre_hu)
+        if row.words == "spectrum, unsupervised":
             if self._gaussian is None:
                 self._gaussian = fit_gaussian(_read(self.learnt))
-            return tabulate_spectrum(files, self._gaussian, self.work / f"gaussian-{collection.replace(' ', '-')}")
-        return self.table(Row("", LUNG), collection)
+            gaussian = self._gaussian
+            return collection.score(
+                lambda index: keep_maps(collection.files[index], self.work / f"gaussian-{name.replace(' ', '-')}",
+                                        gaussian),
+                (STRIDE_PX, ORIGIN_PX),
+            )
+        judge = self.judges[row.model]
+        reading = row.read(judge.reading)
+
+        def read(index: int) -> Maps:
+            file = collection.files[index]
+            folder = self.work / f"cells-{judge.identity}-{reading.step}" / file.parent.name
+            return read_maps(keep_cells(file, folder, judge.denoise, reading), reading)
+
+        return collection.score(read)
 
 
-def measure(row: Row, table: PlaceTable) -> tuple[Figure, Figure]:
+def measure(collection: Collection, scores: np.ndarray) -> tuple[Figure, Figure]:
     """Areas of removals against untouched lung of their slices, and of injections against their matches."""
-    scores: Callable[[PlaceTable], np.ndarray] = content_only if row.words == "brightness alone" else detector_score
-    matching = match_places(table)
-    lung = compare_kinds(table, matching)["fb_parenchyma"]
-    values = np.concatenate([scores(lung.positives), scores(lung.negatives)])
-    patients = np.concatenate([lung.positives.patient, lung.negatives.patient])
-    removed = area_over_patients(values, np.arange(len(values)) < len(lung.positives), patients, seed=1)
-    own, other = matching.positives, matching.negatives
-    injected = matched_area((scores(own), scores(other)), (own.patient, other.patient), matching.is_match, seed=1)
-    return removed, injected
+    patients, removed, lung = collection.table.patient, collection.removed, collection.lung
+    rows = np.concatenate([removed, lung])
+    own, other = collection.injected, collection.matches
+    return (
+        area_over_patients(scores[rows], np.arange(len(rows)) < len(removed), patients[rows], seed=1),
+        matched_area((scores[own], scores[other]), (patients[own], patients[other]), collection.is_match, seed=1),
+    )
 
 
 def list_rows(found: Mapping[tuple[str, str], tuple[Figure, Figure]]) -> Iterator[str]:
@@ -187,28 +188,43 @@ def say(figure: Figure) -> str:
     return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f}), {figure.n}"
 
 
-def list_cells(tables: Sequence[PlaceTable]) -> Iterator[str]:
-    """Method x touch-up of the judged campaign: the lung window, the published window, and how many places."""
-    shares = [_shares_below(table) for table in tables]
+def list_cells(collection: Collection, scores: Sequence[np.ndarray]) -> Iterator[str]:
+    """Method x touch-up of the judged campaign: each score's area, and how many places."""
+    shares = [_shares_below(collection, one) for one in scores]
     yield f"| | {' | '.join(TOUCH_UPS)} | all |"
     yield "|---" * (len(TOUCH_UPS) + 2) + "|"
     for method in (*METHODS, "all"):
-        cells = [_cell(shares, tables[0], method, touch_up) for touch_up in (*TOUCH_UPS, "all")]
+        cells = [_cell(shares, collection.table, method, touch_up) for touch_up in (*TOUCH_UPS, "all")]
         yield f"| {method} | {' | '.join(cells)} |"
 
 
-def _shares_below(table: PlaceTable) -> np.ndarray:
+def list_margins(collection: Collection, scores: Sequence[np.ndarray]) -> Iterator[str]:
+    """Each method and touch-up with an interval over patients: each score's area."""
+    shares = [_shares_below(collection, one) for one in scores]
+    table = collection.table
+    yield "| forged by | lung window | published window |"
+    yield "|---|---|---|"
+    for values, names in ((table.method, METHODS), (table.touch_up, TOUCH_UPS)):
+        for name in names:
+            chosen = np.isfinite(shares[0]) & (values == name)
+            told = [mean_share(share[chosen], table.patient[chosen]) for share in shares]
+            yield f"| {name} | {' | '.join(map(say, told))} |"
+
+
+def mean_share(values: np.ndarray, patients: np.ndarray) -> Figure:
+    """Mean of shares with a percentile interval from a bootstrap over patients."""
+    return mean_over_matches(values[:, None] * np.ones((1, len(values))), (patients, patients),
+                             np.eye(len(values), dtype=bool), seed=1)
+
+
+def _shares_below(collection: Collection, scores: np.ndarray) -> np.ndarray:
     """(places,) share of a forged place's lookalikes that score lower; NaN where it has none, or is not forged."""
-    indexed = replace(table, score=np.arange(len(table), dtype=float))
-    share = np.full(len(table), np.nan)
-    removed, lung = (indexed.of(kind).score.astype(int) for kind in (PlaceKind.FB, PlaceKind.PARENCHYMA))
-    share[removed] = tell_apart(table.score[removed], table.score[lung]).mean(axis=1)
-    matching = match_places(indexed)
-    own, other = (t.score.astype(int) for t in (matching.positives, matching.negatives))
-    gain = tell_apart(table.score[own], table.score[other])
-    for index, row in enumerate(own):
-        if matching.is_match[index].any():
-            share[row] = gain[index, matching.is_match[index]].mean()
+    share = np.full(len(scores), np.nan)
+    share[collection.removed] = tell_apart(scores[collection.removed], scores[collection.lung]).mean(axis=1)
+    gain = tell_apart(scores[collection.injected], scores[collection.matches])
+    for index, row in enumerate(collection.injected):
+        if collection.is_match[index].any():
+            share[row] = gain[index, collection.is_match[index]].mean()
     return share
 
 
@@ -273,10 +289,11 @@ def main() -> None:
     options = read_options()
     real_fakes.check_ledger(options.ledger)
     bench = Bench(options)
-    found = {}
+    found, scores = {}, {}
     for row in ROWS:
         for name in (DESIGN,) if row.on_design_only else (DESIGN, JUDGED, FAKES):
-            found[row.words, name] = measure(row, bench.table(row, name))
+            scores[row.words, name] = bench.score(row, name)
+            found[row.words, name] = measure(bench.collections[name], scores[row.words, name])
             print(f"{row.words}; {name}: {'; '.join(map(say, found[row.words, name]))}", file=sys.stderr, flush=True)
         if row.on_design_only:
             continue
@@ -286,16 +303,19 @@ def main() -> None:
             weights_sha256=bench.judges[row.model].card["sha256"] if row.model else "",
             what=f"benchmarks/back_in_time.py: {row.words}",
         )
-    pair = [bench.table(Row("", model), JUDGED) for model in (LUNG, PUBLISHED)]
+    chosen = {name: bench.score(Row("", LUNG), name) for name in bench.collections}
+    pair = chosen[JUDGED], bench.score(Row("", PUBLISHED), JUDGED)
+    judged = bench.collections[JUDGED]
     lines = [
         "AUC (95 % interval by patients), n. FB: removals against untouched lung of their slices. FM: those injections "
         "that have matches, against untouched structures of their size, surroundings and brightness.", "",
         *list_rows(found), "",
         "The judged campaign by method and touch-up, removals and injections together: lung window / published window, "
-        "both at the chosen step, n.", "", *list_cells(pair), "", time_slices(bench.untouched, bench.judges[LUNG]),
+        "both at the chosen step, n.", "", *list_cells(judged, pair), "", *list_margins(judged, pair), "",
+        time_slices(bench.untouched, bench.judges[LUNG]),
     ]
     if options.members:
-        lines += ["", *measure_gain(options, bench.collections, lambda name: bench.table(Row("", LUNG), name))]
+        lines += ["", *measure_gain(options, bench.collections, chosen)]
     text = "\n".join(lines)
     print(text)
     if options.write:

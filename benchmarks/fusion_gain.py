@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from zlib import crc32
 
 import numpy as np
+from residual_cells import Collection
 
 from verict.datasets.scans import identify_patient, read_labelled_scans
 from verict.detect.evidence import ScoreMap
@@ -34,7 +35,7 @@ UNDEFINED = -20.0  # log odds of a place without a score
 
 
 def measure_gain(
-    options: argparse.Namespace, collections: Mapping[str, Sequence[Path]], further: Callable[[str], PlaceTable]
+    options: argparse.Namespace, collections: Mapping[str, Collection], further: Mapping[str, np.ndarray]
 ) -> Iterator[str]:
     """Lines of a table: the members' sum, the sum with the further score, and their difference.
 
@@ -43,9 +44,9 @@ def measure_gain(
     options
         ``design``, ``judged``, ``data`` and ``members``.
     collections
-        Names of the design campaign, the judged one and the published fakes, in this order.
+        The design campaign, the judged one and the published fakes, in this order.
     further
-        The places of a collection with the further score.
+        (places,) the further score, of each.
     """
     design, judged, fakes = collections
     members = {
@@ -53,7 +54,7 @@ def measure_gain(
         judged: _score_campaign(options.judged, options.members),
         fakes: _score_fakes(options.data),
     }
-    added = {name: further(name) for name in collections}
+    added = {name: replace(own.table, score=further[name]) for name, own in collections.items()}
     added[fakes] = added[fakes][added[fakes].is_labelled]
     for name, (table, _) in members.items():
         if not np.array_equal(table.kind, added[name].kind) or not np.allclose(table.y_mm, added[name].y_mm):

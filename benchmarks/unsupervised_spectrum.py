@@ -9,16 +9,14 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 
 import numpy as np
 from kept_slices import KeptSlices
-from residual_cells import table_of
+from residual_cells import Maps
 
 from verict.detect.spectrum import smooth_map
-from verict.detect.spectrum_features import ORIGIN_PX, STRIDE_PX, SliceFeatures, grid_shape, slice_features
-from verict.evaluation.places import PlaceTable, join_tables
+from verict.detect.spectrum_features import SliceFeatures, grid_shape, slice_features
 
 CLIP = 6.0  # standard deviations beyond which a feature says no more, as in the supervised detector
 SHRINKAGE = 0.1  # of the covariance towards its diagonal
@@ -51,22 +49,19 @@ def fit_gaussian(scans: Iterable[KeptSlices]) -> Gaussian:
     return Gaussian(mean, scale, np.linalg.inv(covariance))
 
 
-def tabulate(slices: Sequence[Path], gaussian: Gaussian, folder: Path) -> PlaceTable:
-    """All places of a collection with their scores; maps are kept in ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tables = []
-    for index, source in enumerate(slices):
-        kept: KeptSlices = pickle.loads(source.read_bytes())
-        file = folder / source.name
-        if not file.is_file():
-            found = {z: _score(hu, mask, kept, gaussian) for z, (hu, mask) in kept.slices.items()}
-            file.write_bytes(pickle.dumps(found, protocol=5))
-        tables.append(table_of(kept, pickle.loads(file.read_bytes()), index, (STRIDE_PX, ORIGIN_PX)))
-    return reduce(join_tables, [t for t in tables if len(t)])
+def keep_maps(file: Path, folder: Path, gaussian: Gaussian) -> Maps:
+    """The maps of a scan by index z, kept in ``folder``."""
+    kept = folder / file.name
+    if not kept.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        scan: KeptSlices = pickle.loads(file.read_bytes())
+        kept.write_bytes(pickle.dumps({z: _score(hu, mask, scan, gaussian) for z, (hu, mask) in scan.slices.items()}))
+    found: Maps = pickle.loads(kept.read_bytes())
+    return found
 
 
-def _score(hu: np.ndarray, mask: np.ndarray, kept: KeptSlices, gaussian: Gaussian) -> np.ndarray:
-    features = _measure(hu, mask, kept.subject.geometry.spacing_mm)
+def _score(hu: np.ndarray, mask: np.ndarray, scan: KeptSlices, gaussian: Gaussian) -> np.ndarray:
+    features = _measure(hu, mask, scan.subject.geometry.spacing_mm)
     return smooth_map(features.to_map(gaussian.score(features.values)))
 
 

@@ -141,7 +141,7 @@ def test_crops_are_of_the_share_wanted_within_the_window(source):
 
 def test_losses_and_pictures_are_kept(tmp_path):
     write_losses([1.0] * 50 + [0.5] * 25, tmp_path / "loss.csv")
-    rows = list(csv.reader((tmp_path / "loss.csv").open(encoding="utf-8")))
+    rows = list(csv.reader((tmp_path / "loss.csv").read_text(encoding="utf-8").splitlines()))
     assert rows == [["step", "loss"], ["50", "1.00000"], ["75", "0.50000"]]
     sampled = sample(make_network(NETWORKS[Objective.DIFFUSION]).eval(), 16, 1, count=2)
     assert sampled.shape == (2, 16, 16)

@@ -29,7 +29,7 @@ def quiet(*_: object) -> None:
 @pytest.fixture(scope="module")
 def few(tmp_path_factory, shared_data: Path) -> Path:
     data = tmp_path_factory.mktemp("data")
-    for folder, count in (("tcga-singles", 4), ("petctdx-siemens-B40f", 6)):
+    for folder, count in (("tcga-singles", 4), ("petctdx-siemens-B40f", 4), ("petctdx-philips-B", 4)):
         files = sorted((shared_data / "authentic" / folder).rglob("*.dcm"))
         middle = len(files) // 2
         for file in files[middle : middle + count]:
@@ -45,13 +45,20 @@ def test_it_writes_weights_that_the_detector_runs_and_a_card_that_says_what_they
     assert model.card == json.loads(json.dumps(card))
     assert {file.name for file in (tmp_path / "out").iterdir()} == {f"{NAME}.onnx", f"{NAME}.json", LOSSES, PICTURES}
     assert card["training"]["largest_difference_from_torch"] <= 1e-4
-    assert card["training"]["data"]["thresholds"] == {"scans": 1, "patients": 1}
+    assert card["training"]["data"]["thresholds"] == {"scans": 2, "patients": 2}
     assert card["training"]["slices"]["simulated"] == 0
-    assert len(load_folds(NAME, tmp_path / "out")) == 1
+    assert len(load_folds(NAME, tmp_path / "out")) == 2
     (scan,) = read_authentic_scans(few / "authentic" / "petctdx-siemens-B40f", quiet)
     evidence = BackInTimeDetector(model).examine(scan.volume, scan.lungs, workers=1)
     assert np.isfinite(evidence.score_map.values).any()
-    assert card["training"]["seen"]["patients"][identify_patient(scan.patient)] == 0
+    assert card["training"]["seen"]["patients"][identify_patient(scan.patient)] in (0, 1)
+
+
+def test_one_patient_is_too_few_for_thresholds(tmp_path, few):
+    shutil.copytree(few, tmp_path / "data")
+    shutil.rmtree(tmp_path / "data" / "authentic" / "petctdx-philips-B")
+    with pytest.raises(DatasetError, match="too few patients"):
+        train_back_in_time(tmp_path / "data", tmp_path / "out", QUICK, quiet, work=tmp_path / "work")
 
 
 def test_an_unjudged_one_has_no_thresholds(tmp_path, few):

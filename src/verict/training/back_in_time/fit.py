@@ -90,7 +90,7 @@ def _fit_step(
     for _ in range(recipe.fit.accumulate):
         clean = torch.from_numpy(batches(recipe.fit.batch, rng))
         loss = measure_loss(state.network, clean, levels, recipe, rng) / recipe.fit.accumulate
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         total += float(loss.detach())
     torch.nn.utils.clip_grad_norm_(state.network.parameters(), 1.0)
     state.optimiser.step()

@@ -21,6 +21,7 @@ from verict import __version__
 from verict.datasets.scans import Progress, Scan, read_authentic_scans
 from verict.detect.back_in_time import NAME, BackInTimeDetector, Reading
 from verict.detect.model import CARD_SCHEMA, Model
+from verict.errors import DatasetError
 from verict.evaluation.case import Case, Seen
 from verict.evaluation.fair import examine_blind
 from verict.evaluation.subjects import make_subject
@@ -40,6 +41,7 @@ LOSSES, PICTURES = f"{NAME}-loss.csv", f"{NAME}-samples.png"
 LEARNT = -1  # the fold of what was learnt from: no model did not see it
 STEP, SMOOTHING_CELLS, BRIGHTNESS_BINS = 19, 1.0, 12  # chosen on the design campaign (docs/back-in-time.md)
 MARGIN_PX = 8
+FEWEST_PATIENTS = 2  # each is judged by thresholds of the others
 GOALS = Goals(marks_per_slice=0.1)
 
 
@@ -67,7 +69,7 @@ def train_back_in_time(
     Raises
     ------
     DatasetError
-        If there is nothing to learn from.
+        If there is nothing to learn from, or too little to fit thresholds on.
     ModelError
         If ``work`` holds a checkpoint of another recipe.
     InputError
@@ -160,6 +162,9 @@ def _judge(
                 scans.append(scan)
                 maps.append(values)
     patients = sorted({scan.patient for scan in scans})
+    if len(patients) < FEWEST_PATIENTS:
+        raise DatasetError("too few patients that were not learnt from to fit thresholds on", file=data / "authentic",
+                           found=str(len(patients)), expected=f"at least {FEWEST_PATIENTS}")
     fold_of = {patient: k for k, patient in enumerate(patients)}
     whole = [AuthenticMap(s.volume.series_instance_uid, s.patient, s.volume, m.values)
              for s, m in zip(scans, maps, strict=True)]
@@ -171,7 +176,7 @@ def _judge(
     return {
         "calibration": shipped,
         "folds": [{"file": f"{NAME}.onnx", "sha256": card["sha256"], "calibration": one} for one in own],
-        "figures": measure_cases(cases, shipped, NAME) if cases else [],
+        "figures": measure_cases(cases, shipped, NAME),
         "training": card["training"] | {
             "data": {"learnt_from": {"scans": len(learnt), "patients": len({s.patient for s in learnt})},
                      "thresholds": {"scans": len(scans), "patients": len(patients)}},

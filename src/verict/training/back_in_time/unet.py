@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -135,7 +136,7 @@ class BackInTimeUNet(nn.Module):
         step = self.time(embed_step(step, self.dim))
         x = entered = self.enter(x)
         skipped = []
-        for level in self.down:
+        for level in cast(list[Level], self.down):
             x = level.blocks[0](x, step)
             skipped.append(x)
             x = level.attention(level.blocks[1](x, step))
@@ -143,7 +144,7 @@ class BackInTimeUNet(nn.Module):
             x = level.step(x)
         x = self.middle_attention(self.middle[0](x, step))
         x = self.middle[1](x, step)
-        for level in self.up:
+        for level in cast(list[Level], self.up):
             for block in level.blocks:
                 x = block(torch.cat((x, skipped.pop()), 1), step)
             x = level.step(level.attention(x))
