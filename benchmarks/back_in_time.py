@@ -28,7 +28,6 @@ from pathlib import Path
 import numpy as np
 from fusion_gain import measure_gain
 from kept_slices import KeptSlices, keep_files
-from leave_cell_out import METHODS, TOUCH_UPS
 from residual_cells import Collection, Maps, keep_cells, read_maps
 from unsupervised_spectrum import Gaussian, fit_gaussian, keep_maps
 
@@ -43,12 +42,13 @@ from verict.evaluation.places import PlaceTable
 from verict.statistics import Figure, area_over_patients, matched_area, mean_over_matches, tell_apart
 from verict.weights import open_session
 
+METHODS = ("ctgan", "diffusion", "splice", "splice-poisson", "copy-move", "inpaint", "parametric")
+TOUCH_UPS = ("none", "jpeg2000", "resampled", "white", "zoomed", "copied", "matched")
 START, END = "<!-- back-in-time: start -->", "<!-- back-in-time: end -->"
-STEPS = (0, 4, 19, 49, 99)
-ON_DESIGN_ONLY = (4, 49)  # steps
 LEARNT = "tcga-singles"  # the real scans that were learnt from
 TIMED = 40  # slices
-DESIGN, JUDGED, FAKES = "design campaign", "judged campaign", "published fakes"
+DESIGN, JUDGED, FAKES = EVERYWHERE = "design campaign", "judged campaign", "published fakes"
+STEPS = {0: (DESIGN, FAKES), 4: (DESIGN,), 19: EVERYWHERE, 49: (DESIGN,), 99: (DESIGN, FAKES)}
 NOTHING = (Figure(None, None, None, 0),) * 2
 LUNG, PUBLISHED = "small", "small-published-window"
 
@@ -60,7 +60,7 @@ class Row:
     words: str
     model: str = ""
     change: tuple[tuple[str, object], ...] = ()
-    on_design_only: bool = False
+    on: tuple[str, ...] = EVERYWHERE
 
     def read(self, reading: Reading) -> Reading:
         """The card's reading with what differs here."""
@@ -69,8 +69,8 @@ class Row:
 
 RAW = (("brightness_bins", 0), ("is_two_sided", False))
 ROWS = (
-    *(Row(f"lung window, step {step}", LUNG, (("step", step),), step in ON_DESIGN_ONLY) for step in STEPS),
-    *(Row(f"published window, step {step}", PUBLISHED, (("step", step),), step in ON_DESIGN_ONLY) for step in STEPS),
+    *(Row(f"lung window, step {step}", LUNG, (("step", step),), on) for step, on in STEPS.items()),
+    *(Row(f"published window, step {step}", PUBLISHED, (("step", step),), on) for step, on in STEPS.items()),
     Row("lung window, residual as it is, larger = more suspicious", LUNG, RAW),
     Row("published window, residual as it is, larger = more suspicious", PUBLISHED, RAW),
     Row("lung window, against the slice's median, larger = more suspicious", LUNG,
@@ -170,11 +170,11 @@ def measure(collection: Collection, scores: np.ndarray) -> tuple[Figure, Figure]
 
 def list_rows(found: Mapping[tuple[str, str], tuple[Figure, Figure]]) -> Iterator[str]:
     """The table of all rows and collections."""
-    heads = [f"{name}, {kind}" for name in (DESIGN, JUDGED, FAKES) for kind in ("FB", "FM")]
+    heads = [f"{name}, {kind}" for name in EVERYWHERE for kind in ("FB", "FM")]
     yield f"| | {' | '.join(heads)} |"
     yield "|---" * (len(heads) + 1) + "|"
     for row in ROWS:
-        pairs = (found.get((row.words, name), NOTHING) for name in (DESIGN, JUDGED, FAKES))
+        pairs = (found.get((row.words, name), NOTHING) for name in EVERYWHERE)
         figures = [figure for pair in pairs for figure in pair]
         yield f"| {row.words} | {' | '.join(map(say, figures))} |"
     yield ("| Grabovski et al.: LIDC CT and MRI averaged, their own injections and removals by CT-GAN, whole crops | "
@@ -291,11 +291,11 @@ def main() -> None:
     bench = Bench(options)
     found, scores = {}, {}
     for row in ROWS:
-        for name in (DESIGN,) if row.on_design_only else (DESIGN, JUDGED, FAKES):
+        for name in row.on:
             scores[row.words, name] = bench.score(row, name)
             found[row.words, name] = measure(bench.collections[name], scores[row.words, name])
             print(f"{row.words}; {name}: {'; '.join(map(say, found[row.words, name]))}", file=sys.stderr, flush=True)
-        if row.on_design_only:
+        if FAKES not in row.on:
             continue
         removed, injected = found[row.words, FAKES]
         real_fakes.append_figures(
