@@ -48,7 +48,7 @@ START, END = "<!-- back-in-time: start -->", "<!-- back-in-time: end -->"
 LEARNT = "tcga-singles"  # the real scans that were learnt from
 TIMED = 40  # slices
 DESIGN, JUDGED, FAKES = EVERYWHERE = "design campaign", "judged campaign", "published fakes"
-STEPS = {0: (DESIGN, FAKES), 4: (DESIGN,), 19: EVERYWHERE, 49: (DESIGN,), 99: (DESIGN, FAKES)}
+STEPS = {0: (DESIGN, FAKES), 19: EVERYWHERE, 99: (DESIGN, FAKES)}
 NOTHING = (Figure(None, None, None, 0),) * 2
 LUNG, PUBLISHED = "small", "small-published-window"
 
@@ -76,7 +76,7 @@ ROWS = (
     Row("lung window, against the slice's median, larger = more suspicious", LUNG,
         (("brightness_bins", 1), ("is_two_sided", False))),
     Row("lung window, against the slice's median, two-sided", LUNG, (("brightness_bins", 1),)),
-    Row("lung window, learnt from steps 0 to 99 only", "small-fine-steps"),
+    Row("lung window, learnt from steps 0 to 99 only", "small-fine-steps", (), (DESIGN, FAKES)),
     Row("autoencoder", "autoencoder"),
     Row("denoising U-Net, no diffusion", "denoiser"),
     Row("spectrum, unsupervised"),
