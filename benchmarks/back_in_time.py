@@ -8,9 +8,8 @@ Run from the project folder, after one training for each model of the table:
     python benchmarks/back_in_time.py --models MODELS --design CAMPAIGN --judged CAMPAIGN --data ../shared/data
         --work DIR --ledger docs/real_fakes_ledger.csv --write docs/back-in-time.md
 
-DIR is a scratch folder; a killed run goes on. With ``--members`` (the scratch folder of ``verict train fusion``, where
-the campaigns are measured) it also says what the score would add to the fusion. Every row that is judged on the
-published fakes adds its line to the ledger. No network learnt from a patient of either campaign, from the simulated
+DIR is a scratch folder; a killed run goes on. Every row that is judged on the published fakes adds its line to the
+ledger. No network learnt from a patient of either campaign, from the simulated
 chests they are made of, or from the fakes' scans.
 """
 
@@ -278,7 +277,6 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--judged", type=Path, required=True, help="campaign that is judged")
     parser.add_argument("--data", type=Path, required=True, help="folder with authentic/ and ctgan/")
     parser.add_argument("--work", type=Path, required=True, help="scratch folder")
-    parser.add_argument("--members", type=Path, help="scratch folder of verict train fusion")
     parser.add_argument("--ledger", type=Path, required=True, help="CSV that gets a line for each row")
     parser.add_argument("--write", type=Path, metavar="DOCUMENT", help=f"put the tables between {START} and {END}")
     return parser.parse_args()
@@ -290,7 +288,7 @@ def main() -> None:
     real_fakes.check_ledger(options.ledger)
     bench = Bench(options)
     found, scores = {}, {}
-    for row in ROWS:
+    for row in sorted(ROWS, key=lambda r: -len(r.on)):
         for name in row.on:
             scores[row.words, name] = bench.score(row, name)
             found[row.words, name] = measure(bench.collections[name], scores[row.words, name])
@@ -303,24 +301,34 @@ def main() -> None:
             weights_sha256=bench.judges[row.model].card["sha256"] if row.model else "",
             what=f"benchmarks/back_in_time.py: {row.words}",
         )
+        _write(options.write, describe_rows(found))  # a long run shows what it has
     chosen = {name: bench.score(Row("", LUNG), name) for name in bench.collections}
     pair = chosen[JUDGED], bench.score(Row("", PUBLISHED), JUDGED)
     judged = bench.collections[JUDGED]
     lines = [
-        "AUC (95 % interval by patients), n. FB: removals against untouched lung of their slices. FM: those injections "
-        "that have matches, against untouched structures of their size, surroundings and brightness.", "",
-        *list_rows(found), "",
+        *describe_rows(found), "",
         "The judged campaign by method and touch-up, removals and injections together: lung window / published window, "
         "both at the chosen step, n.", "", *list_cells(judged, pair), "", *list_margins(judged, pair), "",
-        time_slices(bench.untouched, bench.judges[LUNG]),
+        time_slices(bench.untouched, bench.judges[LUNG]), "", "Added to the fusion, each slice looked at alone:", "",
+        *measure_gain(bench.collections, chosen, bench.work),
     ]
-    if options.members:
-        lines += ["", *measure_gain(options, bench.collections, chosen)]
-    text = "\n".join(lines)
-    print(text)
-    if options.write:
-        document = options.write.read_text(encoding="utf-8")
-        options.write.write_text(replace_part(document, START, END, f"\n\n{text}\n\n"), encoding="utf-8")
+    print("\n".join(lines))
+    _write(options.write, lines)
+
+
+def describe_rows(found: Mapping[tuple[str, str], tuple[Figure, Figure]]) -> list[str]:
+    """The table of all rows, and what it tells."""
+    return [
+        "AUC (95 % interval by patients), n. FB: removals against untouched lung of their slices. FM: those injections "
+        "that have matches, against untouched structures of their size, surroundings and brightness.", "",
+        *list_rows(found),
+    ]
+
+
+def _write(document: Path | None, lines: Sequence[str]) -> None:
+    if document is not None:
+        text = document.read_text(encoding="utf-8")
+        document.write_text(replace_part(text, START, END, "\n\n" + "\n".join(lines) + "\n\n"), encoding="utf-8")
 
 
 if __name__ == "__main__":
