@@ -287,11 +287,10 @@ def main() -> None:
     options = read_options()
     real_fakes.check_ledger(options.ledger)
     bench = Bench(options)
-    found, scores = {}, {}
+    found = {}
     for row in sorted(ROWS, key=lambda r: -len(r.on)):
         for name in row.on:
-            scores[row.words, name] = bench.score(row, name)
-            found[row.words, name] = measure(bench.collections[name], scores[row.words, name])
+            found[row.words, name] = measure(bench.collections[name], bench.score(row, name))
             print(f"{row.words}; {name}: {'; '.join(map(say, found[row.words, name]))}", file=sys.stderr, flush=True)
         if FAKES not in row.on:
             continue

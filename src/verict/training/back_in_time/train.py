@@ -176,7 +176,7 @@ def _judge(
     return {
         "calibration": shipped,
         "folds": [{"file": f"{NAME}.onnx", "sha256": card["sha256"], "calibration": one} for one in own],
-        "figures": measure_cases(cases, shipped, NAME),
+        "figures": [row for row in measure_cases(cases, shipped, NAME) if row["n"]],  # no fake is looked at
         "training": card["training"] | {
             "data": {"learnt_from": {"scans": len(learnt), "patients": len({s.patient for s in learnt})},
                      "thresholds": {"scans": len(scans), "patients": len(patients)}},
