@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,5 +47,7 @@ def keep_files(folder: Path, work: Path, progress: Progress) -> list[Path]:
 
 def _keep(scan: Scan) -> KeptSlices:
     subject = make_subject(scan, SEED)
+    one_pixel = np.zeros((subject.geometry.slice_count, 1, 1), np.int16)  # a placeholder of full size would be written
+    subject = replace(subject, geometry=replace(subject.geometry, hu=one_pixel))
     chosen = sorted({place.z for place in subject.places})
     return KeptSlices(subject, {z: (scan.volume.hu[z].copy(), scan.lungs.mask[z].copy()) for z in chosen})
