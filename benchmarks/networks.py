@@ -1,10 +1,9 @@
 """Two published networks with random weights, and how long their forward pass takes: what scan is measured against.
 
-`BackInTimeUNet` is the denoiser of Back-in-Time Diffusion (Grabovski et al., arXiv 2407.15169), whose published code
-makes it as the U-Net of denoising_diffusion_pytorch 1.8.3 with dim 32, multipliers 1, 2, 4, 8 and one channel.
-`LungUNet` is the R231 of lungmask (Hofmanninger et al., European Radiology Experimental 4:50, 2020), as version 0.2.22
-makes it. Both are written anew from their published structure; with the same weights they give what those packages
-give. What differs is said with each.
+`BackInTimeUNet` is the denoiser of Back-in-Time Diffusion (`verict.training.back_in_time.unet`). `LungUNet` is the R231
+of lungmask (Hofmanninger et al., European Radiology Experimental 4:50, 2020), as version 0.2.22 makes it. Both are
+written anew from their published structure; with the same weights they give what those packages give. What differs is
+said with each.
 
 As a script it prints wall and CPU seconds of each batch as JSON, by batch size and after one batch that is not counted.
 Reading and cutting the images out lies outside:
@@ -16,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -26,142 +24,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-WIDTHS = (32, 32, 64, 128, 256)  # dim 32 times 1, 1, 2, 4, 8: what enters each level, and the middle
-FULL_ATTENTION = (False, False, False, True)  # of each level, the default of version 1.8.3
-TIME_WIDTH = 128
-GROUPS = 8
-HEADS, HEAD_WIDTH = 4, 32
+from verict.training.back_in_time.unet import BackInTimeUNet
 
 LUNG_WIDTHS = (64, 128, 256, 512, 1024)  # 2**wf times 1, 2, 4, 8, 16, with wf 6 and depth 5
 LUNG_CLASSES = 3  # background, right lung, left lung
-
-
-class ChannelNorm(nn.Module):
-    """Each pixel's channels brought to a mean square of 1, then scaled."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.full((1, channels, 1, 1), math.sqrt(channels)))
-
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        return functional.normalize(x, dim=1) * self.scale
-
-
-class ResidualBlock(nn.Module):
-    """Two convolutions with group normalisation, the time step scaling and shifting the first one's output."""
-
-    def __init__(self, before: int, after: int) -> None:
-        super().__init__()
-        self.time = nn.Linear(TIME_WIDTH, 2 * after)
-        self.convolutions = nn.ModuleList(nn.Conv2d(n, after, 3, padding=1) for n in (before, after))
-        self.norms = nn.ModuleList(nn.GroupNorm(GROUPS, after) for _ in range(2))
-        self.beside = nn.Identity() if before == after else nn.Conv2d(before, after, 1)
-
-    def forward(self, x: Tensor, step: Tensor) -> Tensor:  # noqa: D102
-        scale, shift = self.time(functional.silu(step))[:, :, None, None].chunk(2, dim=1)
-        y = self.norms[0](self.convolutions[0](x))
-        y = functional.silu(y * (1 + scale) + shift)
-        y = functional.silu(self.norms[1](self.convolutions[1](y)))
-        return y + self.beside(x)
-
-
-class Attention(nn.Module):
-    """Attention of four heads over all pixels, full or linear, added to its input."""
-
-    def __init__(self, channels: int, *, full: bool) -> None:
-        super().__init__()
-        self.full = full
-        self.norm = ChannelNorm(channels)
-        self.split = nn.Conv2d(channels, 3 * HEADS * HEAD_WIDTH, 1, bias=False)
-        self.join = nn.Conv2d(HEADS * HEAD_WIDTH, channels, 1)
-        self.norm_after = nn.Identity() if full else ChannelNorm(channels)
-
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        batch, _, rows, columns = x.shape
-        parts = self.split(self.norm(x)).reshape(batch, 3, HEADS, HEAD_WIDTH, rows * columns)
-        query, key, value = parts.unbind(1)  # each (batch, head, channel, pixel)
-        if self.full:
-            y = functional.scaled_dot_product_attention(*(p.transpose(2, 3) for p in (query, key, value)))
-            y = y.transpose(2, 3)
-        else:
-            context = value @ key.softmax(3).transpose(2, 3)
-            y = context @ (query.softmax(2) * HEAD_WIDTH**-0.5)
-        return x + self.norm_after(self.join(y.reshape(batch, -1, rows, columns)))
-
-
-class Halve(nn.Module):
-    """Each square of 2 x 2 pixels laid out as channels, and a 1 x 1 convolution."""
-
-    def __init__(self, before: int, after: int) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(4 * before, after, 1)
-
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        return self.convolution(functional.pixel_unshuffle(x, 2))
-
-
-class Level(nn.Module):
-    """Two blocks, attention and the step to the next level, of one arm of the U."""
-
-    def __init__(self, widths: tuple[int, int], step: nn.Module, *, skipped: int, full: bool) -> None:
-        super().__init__()
-        before, after = widths
-        self.blocks = nn.ModuleList(ResidualBlock(n + skipped, after) for n in (before, after))
-        self.attention = Attention(after, full=full)
-        self.step = step
-
-
-class BackInTimeUNet(nn.Module):
-    """The noise in (batch, 1, rows, columns) at the time steps (batch,): one forward pass is one reverse step.
-
-    Linear attention at the three upper levels, full attention at the lowest and in the middle. The full one is torch's
-    own function, where the original spells the same out.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        first = WIDTHS[0]
-        self.enter = nn.Conv2d(1, first, 7, padding=3)
-        self.time = nn.Sequential(nn.Linear(first, TIME_WIDTH), nn.GELU(), nn.Linear(TIME_WIDTH, TIME_WIDTH))
-        steps = list(zip(WIDTHS[:-1], WIDTHS[1:], FULL_ATTENTION, strict=True))
-        self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        for index, (outer, inner, full) in enumerate(steps):
-            last = index == len(steps) - 1
-            down = nn.Conv2d(outer, inner, 3, padding=1) if last else Halve(outer, inner)
-            self.down.append(Level((outer, outer), down, skipped=0, full=full))
-        for index, (outer, inner, full) in reversed(list(enumerate(steps))):
-            widen = [nn.Upsample(scale_factor=2)] if index else []
-            up = nn.Sequential(*widen, nn.Conv2d(inner, outer, 3, padding=1))
-            self.up.append(Level((inner, inner), up, skipped=outer, full=full))
-        self.middle = nn.ModuleList(ResidualBlock(WIDTHS[-1], WIDTHS[-1]) for _ in range(2))
-        self.middle_attention = Attention(WIDTHS[-1], full=True)
-        self.leave = ResidualBlock(2 * first, first)
-        self.out = nn.Conv2d(first, 1, 1)
-
-    def forward(self, x: Tensor, step: Tensor) -> Tensor:  # noqa: D102
-        step = self.time(embed_step(step, WIDTHS[0]))
-        x = entered = self.enter(x)
-        skipped = []
-        for level in self.down:
-            x = level.blocks[0](x, step)
-            skipped.append(x)
-            x = level.attention(level.blocks[1](x, step))
-            skipped.append(x)
-            x = level.step(x)
-        x = self.middle_attention(self.middle[0](x, step))
-        x = self.middle[1](x, step)
-        for level in self.up:
-            for block in level.blocks:
-                x = block(torch.cat((x, skipped.pop()), 1), step)
-            x = level.step(level.attention(x))
-        return self.out(self.leave(torch.cat((x, entered), 1), step))
-
-
-def embed_step(step: Tensor, width: int) -> Tensor:
-    """Time steps (batch,) as sines and cosines of falling frequency, (batch, width)."""
-    frequency = torch.exp(torch.arange(width // 2) * (-math.log(10_000) / (width // 2 - 1)))
-    angle = step[:, None] * frequency
-    return torch.cat((angle.sin(), angle.cos()), 1)
 
 
 class LungUNet(nn.Module):

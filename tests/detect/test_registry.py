@@ -34,8 +34,8 @@ def test_each_call_gives_a_detector_of_its_own():
     ("name", "hint"),
     [
         ("spektrum", "did you mean spectrum"),
-        ("", "known: fusion, header"),
-        ("X", "known: fusion, header, localiser, nodule, repeat, spectrum"),
+        ("", "known: back-in-time, fusion, header"),
+        ("X", "known: back-in-time, fusion, header, localiser, nodule, repeat, spectrum"),
     ],
 )
 def test_unknown_name_is_refused_with_a_hint(name, hint):

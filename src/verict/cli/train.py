@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from verict.cli import train_diffusion, train_fitness, train_forgers, train_fusion, train_localiser, train_nodule
+from verict.cli import (
+    train_back_in_time,
+    train_diffusion,
+    train_fitness,
+    train_forgers,
+    train_fusion,
+    train_localiser,
+    train_nodule,
+)
 from verict.cli.training import print_figures, print_thresholds, show_training
 
 app = typer.Typer(help="Fit what verict ships; needs the extra verict\\[train].", no_args_is_help=True)
@@ -22,6 +30,7 @@ def train() -> None:
 app.command("ctgan-inject")(train_forgers.train_ctgan_inject)
 app.command("ctgan-remove")(train_forgers.train_ctgan_remove)
 app.command("diffusion-inpaint")(train_diffusion.train_diffusion_inpaint)
+app.command("back-in-time")(train_back_in_time.train_back_in_time)
 app.command("localiser")(train_localiser.train_localiser)
 app.command("fusion")(train_fusion.train_sum)
 app.command("fitness")(train_fitness.train_fitness)

@@ -13,10 +13,11 @@ _CLASSES = {
     "localiser": "verict.detect.localiser:LocaliserDetector",
     "fusion": "verict.detect.fusion:FusionDetector",
     "repeat": "verict.detect.repeat:RepeatDetector",
+    "back-in-time": "verict.detect.back_in_time:BackInTimeDetector",
     "nodule": "verict.detect.nodule.detector:NoduleDetector",
 }
 
-DEFAULT = ("header", "fusion", "nodule")  # spectrum and localiser are parts of fusion; repeat runs when it is named
+DEFAULT = ("header", "fusion", "nodule")  # spectrum and localiser are parts of fusion; the others run when named
 
 
 def names() -> tuple[str, ...]:

@@ -1,0 +1,161 @@
+"""The training loop: seeded, checkpointed, resumable to the same weights; the loss of each step is kept."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.networks.schedulers import DDPMScheduler, NoiseSchedules
+from torch import Tensor, nn
+
+from verict.detect.back_in_time import TRAINING_STEPS, kept_signal
+from verict.errors import ModelError
+from verict.training.back_in_time.networks import make_network
+from verict.training.back_in_time.recipe import BackInTimeRecipe, FitRecipe, Objective
+
+CHECKPOINT = "checkpoint.pt"
+DENOISED_SIGMA = 0.06  # of the noise that the plain denoiser takes away, half windows: about 40 HU of the lung window
+SCHEDULE = "sigmoid_signal"
+Batches = Callable[[int, np.random.Generator], np.ndarray]
+"""Draws (count, 1, crop, crop) float32 crops."""
+
+
+@NoiseSchedules.add_def(SCHEDULE, "The sigmoid schedule of verict.detect.back_in_time")
+def _sigmoid_signal(num_train_timesteps: int) -> tuple[Tensor, Tensor, Tensor]:
+    kept = torch.from_numpy(kept_signal(num_train_timesteps))
+    alphas = kept / torch.cat((torch.ones(1, dtype=kept.dtype), kept[:-1]))
+    betas, alphas, kept = (v.float() for v in (1 - alphas, alphas, kept))
+    return betas, alphas, kept
+
+
+@dataclass(eq=False)
+class _State:
+    network: nn.Module
+    averaged: dict[str, Tensor]
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+
+
+def fit(
+    batches: Batches, file: Path, recipe: BackInTimeRecipe, progress: Callable[[str, int, int], None],
+    *, snapshots: tuple[int, ...] = (),
+) -> tuple[nn.Module, list[float]]:
+    """Fit, going on from the checkpoint where the file is there; the averaged weights and each step's loss.
+
+    What a step draws depends on the seed and the step's number alone. After each of the steps ``snapshots`` the
+    averaged weights are kept beside the checkpoint as ``weights-STEP.pt``.
+
+    Raises
+    ------
+    ModelError
+        If the checkpoint is of another recipe or cannot be read.
+    """
+    torch.manual_seed(recipe.seed)
+    network = make_network(recipe.network)
+    averaged = {name: value.detach().clone() for name, value in network.state_dict().items()}
+    state = _State(network, averaged, torch.optim.Adam(network.parameters(), recipe.fit.learning_rate))
+    if file.is_file():
+        _resume(state, file, recipe)
+    levels = DDPMScheduler(TRAINING_STEPS, schedule=SCHEDULE)
+    while state.step < recipe.fit.steps:
+        rng = np.random.default_rng([recipe.seed, state.step])
+        for group in state.optimiser.param_groups:
+            group["lr"] = learning_rate(state.step, recipe.fit)
+        state.losses.append(_fit_step(state, batches, levels, recipe, rng))
+        state.step += 1
+        progress(f"fitting, loss {np.mean(state.losses[-100:]):.4f}", state.step, recipe.fit.steps)
+        if state.step in snapshots:
+            torch.save(state.averaged, file.with_name(f"weights-{state.step}.pt"))
+        if state.step % recipe.fit.save_every == 0 or state.step == recipe.fit.steps:
+            _save(state, file, recipe)
+    fitted = copy.deepcopy(network)
+    fitted.load_state_dict(state.averaged)
+    return fitted.eval(), state.losses
+
+
+def _fit_step(
+    state: _State, batches: Batches, levels: DDPMScheduler, recipe: BackInTimeRecipe, rng: np.random.Generator
+) -> float:
+    state.network.train()
+    state.optimiser.zero_grad()
+    total = 0.0
+    for _ in range(recipe.fit.accumulate):
+        clean = torch.from_numpy(batches(recipe.fit.batch, rng))
+        loss = measure_loss(state.network, clean, levels, recipe, rng) / recipe.fit.accumulate
+        loss.backward()
+        total += float(loss.detach())
+    torch.nn.utils.clip_grad_norm_(state.network.parameters(), 1.0)
+    state.optimiser.step()
+    decay = min(recipe.fit.ema, (1 + state.step) / (10 + state.step))
+    with torch.no_grad():
+        for name, value in state.network.state_dict().items():
+            own = state.averaged[name]
+            own.lerp_(value, 1 - decay) if own.is_floating_point() else own.copy_(value)
+    return total
+
+
+def measure_loss(
+    network: nn.Module, clean: Tensor, levels: DDPMScheduler, recipe: BackInTimeRecipe, rng: np.random.Generator
+) -> Tensor:
+    """Mean squared error of the noise, or of the reconstruction, over (n, 1, rows, columns) clean crops."""
+    step = torch.from_numpy(rng.integers(recipe.fit.highest_step + 1, size=len(clean)))
+    noise = torch.from_numpy(rng.standard_normal(tuple(clean.shape), np.float32))
+    if recipe.objective is Objective.AUTOENCODER:
+        return (network(clean, step.float()) ** 2).mean()
+    if recipe.objective is Objective.DENOISER:
+        return ((network(clean + DENOISED_SIGMA * noise, torch.zeros(len(clean))) - noise) ** 2).mean()
+    noisy = levels.add_noise(clean, noise, step)
+    return ((network(noisy, step.float()) - noise) ** 2).mean()
+
+
+def learning_rate(step: int, recipe: FitRecipe) -> float:
+    """Rate of a step: rising, then constant or falling along a cosine."""
+    if step < recipe.warm_up:
+        return recipe.learning_rate * (step + 1) / recipe.warm_up
+    if recipe.constant_rate:
+        return recipe.learning_rate
+    part = (step - recipe.warm_up) / max(recipe.steps - recipe.warm_up, 1)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * part))
+
+
+def _save(state: _State, file: Path, recipe: BackInTimeRecipe) -> None:
+    """Write under another name first, so that a kill leaves the checkpoint before it whole."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial")
+    torch.save(
+        {
+            "recipe": _identify(recipe), "step": state.step, "losses": state.losses, "averaged": state.averaged,
+            "network": state.network.state_dict(), "optimiser": state.optimiser.state_dict(),
+        },
+        partial,
+    )
+    partial.replace(file)
+
+
+def _resume(state: _State, file: Path, recipe: BackInTimeRecipe) -> None:
+    try:
+        saved: dict[str, Any] = torch.load(file, weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ModelError("the checkpoint cannot be read", file=file, found=type(error).__name__,
+                         next_step="delete it to start anew") from error
+    if saved["recipe"] != _identify(recipe):
+        raise ModelError("the checkpoint is of another recipe", file=file, found=saved["recipe"],
+                         expected=_identify(recipe), next_step="name another folder, or delete it to start anew")
+    state.network.load_state_dict(saved["network"])
+    state.optimiser.load_state_dict(saved["optimiser"])
+    state.averaged, state.step, state.losses = saved["averaged"], saved["step"], saved["losses"]
+
+
+def _identify(recipe: BackInTimeRecipe) -> str:
+    """All that decides the weights, as text."""
+    told = asdict(recipe)
+    told["fit"] = {name: value for name, value in told["fit"].items() if name != "save_every"}
+    return repr(sorted((name, str(value)) for name, value in told.items() if name != "name"))
