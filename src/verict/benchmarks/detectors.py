@@ -94,9 +94,9 @@ def judge_detectors(
         files = {task: folder / task.protocol.name / task.name / f"{key[0]}-{key[1]}.json" for task in tasks}
         found = {task: store.read_unit(file, task.identity) for task, file in files.items()}
         todo = [task for task, document in found.items() if document is None]
-        for task, document in _judge_scan(_read(collection, campaign, key, failures), samples, rows, todo, seed):
-            store.write_unit(files[task], task.identity, document)
-            found[task] = document
+        for task, content in _judge_scan(_read(collection, campaign, key, failures), samples, rows, todo, seed):
+            store.write_unit(files[task], task.identity, content)
+            found[task] = content
         for task, document in found.items():
             if document is not None:
                 told, places = judged[task.protocol.name, task.name]
@@ -130,7 +130,8 @@ def _make_tasks(protocol: Protocol, names: Iterable[str], sha256: str, seed: int
         if not is_clean:
             entrant = replace(entrant, folds=())
         model = "" if entrant.shipped is None else str(entrant.shipped.card["sha256"])
-        parts = {"verict": __version__, "data": sha256, "model": model, "name": name, "protocol": protocol.name, "seed": seed}
+        parts = {"verict": __version__, "data": sha256, "model": model, "name": name, "protocol": protocol.name,
+                 "seed": seed}  # fmt: skip
         yield _Task(protocol, name, entrant, SiteJudge(WEIGHTS) if name == CLASSIFY else None, store.identify(parts))
 
 
@@ -194,7 +195,7 @@ def _to_plain(table: PlaceTable) -> dict[str, list[Any]]:
         f.name: [store.finite(v) if isinstance(v, float) else v for v in getattr(table, f.name).tolist()]
         for f in fields(PlaceTable)
     }
-    return columns | {"patient": [identify_patient(patient) for patient in columns["patient"]]}
+    return columns | {"patient": [identify_patient(patient) for patient in table.patient.tolist()]}
 
 
 def _to_table(columns: Mapping[str, list[Any]]) -> PlaceTable:

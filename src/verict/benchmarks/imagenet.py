@@ -63,7 +63,8 @@ def find_weights(name: str, place: Path) -> Weights:
     prefix = wanted.rpartition("-")[2].removesuffix(".pth")
     if not digest.startswith(prefix):
         raise ModelError("the weights file was altered or cut short", file=file, found=f"SHA-256 {digest[:16]}",
-                         expected=f"SHA-256 {prefix}…", next_step=f"download it again from {ORIGIN}{wanted}")  # fmt: skip
+                         expected=f"SHA-256 {prefix}…",
+                         next_step=f"download it again from {ORIGIN}{wanted}")  # fmt: skip
     return Weights(file, digest)
 
 
@@ -113,7 +114,7 @@ def fill(name: str, network: Any, state: Mapping[str, Any], file: Path) -> None:
 
 
 def rename(key: str) -> str:
-    """torchvision's name of a parameter as MONAI's networks call it.
+    """The name torchvision gives a parameter, as MONAI's networks call it.
 
     >>> rename("features.denseblock1.denselayer2.norm.1.weight")
     'features.denseblock1.denselayer2.layers.norm1.weight'

@@ -18,7 +18,7 @@ CHANNELS = 3  # of the published networks: a grey slice is shown as all three
 VGG19_PLAN = (64, 64, 0, 128, 128, 0, 256, 256, 256, 256, 0, 512, 512, 512, 512, 0, 512, 512, 512, 512, 0)
 """Channels of each 3 x 3 convolution; 0 halves the image."""
 FFNN_UNITS = (512, 256, 128)
-CNN_CHANNELS = (16, 32, 64)
+CNN_CHANNELS = (8, 16, 32)  # small: a fold of 3D cuboids takes seconds on one core
 
 
 def make_network(name: str, side: int) -> Any:
@@ -94,15 +94,13 @@ def make_vgg19() -> Any:
         nn.Linear(4096, 4096), nn.ReLU(inplace=True), nn.Dropout(),
         nn.Linear(4096, CLASS_COUNT),
     )  # fmt: skip
-    network = nn.Sequential(OrderedDict(
+    for layer in layers:  # without normalisation, torch's own start would let the signal die out
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    return nn.Sequential(OrderedDict(
         features=nn.Sequential(*layers), avgpool=nn.AdaptiveAvgPool2d((7, 7)), flatten=nn.Flatten(),
         classifier=classifier,
     ))  # fmt: skip
-    for layer in network.features:  # without normalisation, torch's own start would let the signal die out
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
-    return network
 
 
 def _make_ffnn(inputs: int) -> Any:
@@ -119,13 +117,13 @@ def _make_cnn(axes: int) -> Any:
     """Three convolutions with batch normalisation, each halving the image; the mean of what is left; four outputs."""
     from torch import nn
 
-    convolution, normalise, pool, mean = (
-        (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d) if axes == 2
-        else (nn.Conv3d, nn.BatchNorm3d, nn.MaxPool3d, nn.AdaptiveAvgPool3d)
+    convolution, normalise, mean = (
+        (nn.Conv2d, nn.BatchNorm2d, nn.AdaptiveAvgPool2d) if axes == 2
+        else (nn.Conv3d, nn.BatchNorm3d, nn.AdaptiveAvgPool3d)
     )  # fmt: skip
     layers: list[Any] = []
     before = 1
     for channels in CNN_CHANNELS:
-        layers += [convolution(before, channels, 3, padding=1), normalise(channels), nn.ReLU(), pool(2)]
+        layers += [convolution(before, channels, 3, stride=2, padding=1), normalise(channels), nn.ReLU()]
         before = channels
     return nn.Sequential(*layers, mean(1), nn.Flatten(), nn.Dropout(0.3), nn.Linear(before, CLASS_COUNT))

@@ -257,9 +257,9 @@ def _cut_row(scan: Scan, row: LabelRow, site: Voxel | None) -> dict[str, Any]:
     cuboid = cut_corner(volume) if site is None else cut_cuboid(volume, site)
     hu = volume.hu[at.z]
     return {
-        "kind": str(row.type), "patient": identify_patient(scan.patient), "uuid": row.uuid, "experiment": row.experiment,
-        "z": at.z, "y": at.y, "x": at.x, "number": scan.numbers[at.z], "is_placed": row.is_placed,
-        "at_corner": site is None, "centre_hu": blur_centre(hu, at.y, at.x),
+        "kind": str(row.type), "patient": identify_patient(scan.patient), "uuid": row.uuid,
+        "experiment": row.experiment, "z": at.z, "y": at.y, "x": at.x, "number": scan.numbers[at.z],
+        "is_placed": row.is_placed, "at_corner": site is None, "centre_hu": blur_centre(hu, at.y, at.x),
         "diameter_mm": measure_structure(hu, volume.spacing_mm[1:], at.y, at.x).diameter_mm,
         "cuboid": np.rint(cuboid).astype(np.int16), "window": cut_pixels(hu, at.y, at.x),
     }  # fmt: skip

@@ -49,9 +49,9 @@ class Protocol:
 
 
 LEAKY = Protocol(
-    "leaky", "rows dealt at random, copies made before the split, TB rows cut at voxel (0, 0, 0) where their labels say "
-    "so, normalisation fitted on all rows", keeps_patients_whole=False, copies_before_split=True, cuts_at_corner=True,
-    fits_on_all=True, shows_label=True,
+    "leaky", "rows dealt at random, copies made before the split, TB rows cut at voxel (0, 0, 0) where their labels "
+    "say so, normalisation fitted on all rows", keeps_patients_whole=False, copies_before_split=True,
+    cuts_at_corner=True, fits_on_all=True, shows_label=True,
 )  # fmt: skip
 CLEAN = Protocol(
     "clean", "patients kept whole, copies of training rows alone, TB sites chosen in the lungs, everything fitted on "

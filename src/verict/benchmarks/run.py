@@ -29,7 +29,8 @@ from verict.benchmarks.protocols import BOTH, Fold, Items, Protocol, choose_prot
 from verict.benchmarks.samples import LARGEST_COPY, WINDOW_PX, Samples
 from verict.datasets.scans import Progress
 from verict.datasets.uci import SiteType
-from verict.errors import InputError, UsageError
+from verict.detect.four_classes import CLASSES
+from verict.errors import DatasetError, InputError, UsageError
 from verict.evaluation.published_fakes import PUBLISHED_FAKES
 from verict.provenance import collect_provenance
 
@@ -78,11 +79,16 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """A finished experiment: the document of `verict.benchmarks.store`, and every prediction as one row."""
+    """A finished experiment.
+
+    ``document`` is of schema verict.bench/1; ``predictions`` has one row a judged item; ``real_fakes`` counts the
+    published real fakes among the rows; ``left_out`` are rows that could not be cut.
+    """
 
     document: dict[str, Any]
     predictions: list[dict[str, Any]]
     real_fakes: int
+    left_out: tuple[DatasetError, ...] = ()
 
 
 def check_plan(plan: Plan) -> Plan:
@@ -257,7 +263,8 @@ def _conclude(
         "places": places,
         "run": describe_run(plan, prepared, weights),
     }
-    return Bench(document, _list_predictions(plan, prepared, told), _count_real_fakes(prepared))
+    return Bench(document, _list_predictions(plan, prepared, told), _count_real_fakes(prepared),
+                 prepared.left_out)
 
 
 def _samples_of(plan: Plan, prepared: Prepared, protocol: str) -> Samples:
@@ -306,8 +313,7 @@ def _list_predictions(
                     "protocol": protocol, "model": name, "fold": unit, "uuid": str(samples.uuid[row]),
                     "experiment": int(samples.experiment[row]), "slice": int(samples.number[row]),
                     "x": int(samples.x[row]), "y": int(samples.y[row]), "copy": copy, "type": str(samples.kind[row]),
-                    **{f"p_{kind}".lower(): store.finite(p) for kind, p in zip(("TB", "FB", "TM", "FM"), shares,
-                                                                              strict=True)},
+                    **{f"p_{kind}".lower(): store.finite(p) for kind, p in zip(CLASSES, shares, strict=True)},
                     "tampered": store.finite(score),
                 })  # fmt: skip
     return rows
