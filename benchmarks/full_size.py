@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from scipy import ndimage
 from verict.ct.discover import find_series
 from verict.ct.lungs import find_lungs
 from verict.ct.read import read_series
-from verict.datasets.uci import COLUMNS, EXPERIMENT_FOLDERS, Layout, SiteType
+from verict.datasets.uci import COLUMNS, EXPERIMENT_FOLDERS, Layout, SiteType, read_collection
 from verict.documents import replace_part
 
 START, END = "<!-- full size: start -->", "<!-- full size: end -->"
@@ -159,10 +160,31 @@ def make(out: Path, phantoms: Path, progress: bool) -> None:
         file.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
-def measure(collection: Path, scratch: Path, skip: Sequence[str]) -> Iterator[tuple[str, str, str, str, str]]:
+def take_sample(collection: Path, out: Path, count: int) -> Path:
+    """So many scans spread over the collection, with their label rows, as hard links."""
+    own = read_collection(collection)
+    scans = list(own.scans.values())
+    chosen = [scans[i] for i in np.linspace(0, len(scans) - 1, count).astype(int)]
+    shutil.rmtree(out, ignore_errors=True)
+    for scan in chosen:
+        target = out / scan.folder.relative_to(collection)
+        target.mkdir(parents=True)
+        for file in scan.slices.values():
+            os.link(file, target / file.name)
+    for experiment, file in own.label_files.items():
+        kept = {scan.uuid for scan in chosen if scan.experiment == experiment}
+        first, *lines = file.read_text(encoding="utf-8").splitlines()
+        lines = [line for line in lines if line.split(",")[1] in kept]
+        (out / file.relative_to(collection)).write_text("\n".join([first, *lines, ""]), encoding="utf-8")
+    return out
+
+
+def measure(collection: Path, scratch: Path, sample: int | None) -> Iterator[tuple[str, str, str, str, str]]:
     """Each command in its own process: what it is, wall and CPU seconds, peak MiB, what came of it."""
     scratch.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(scratch / "bench", ignore_errors=True)
+    judged = take_sample(collection, scratch / "sample", sample) if sample else collection
+    of = f", {sample} scans of the 100" if sample else ""
     prepare = ["bench", "student", "--data", str(collection), "--protocol", "clean", "--models", "majority,content",
                "--repeats", "1", "--out", str(scratch / "bench")]
     files = {name: scratch / f"{name}.json" for name in ("check", "classify", "scan")}
@@ -170,13 +192,12 @@ def measure(collection: Path, scratch: Path, skip: Sequence[str]) -> Iterator[tu
         "check": ("data check", ["data", "check", str(collection), "--json", str(files["check"])], (0,)),
         "prepare": ("bench, cuboids cut", prepare, (0,)),
         "again": ("bench again, cuboids kept", prepare, (0,)),
-        "classify": ("classify", ["classify", str(collection), "--json", str(files["classify"])], (0,)),
-        "scan": ("scan", ["scan", str(collection), "--json", str(files["scan"]), "--quiet"], (0, 10, 11)),
+        "classify": (f"classify{of}", ["classify", str(judged), "--json", str(files["classify"])], (0,)),
+        "scan": (f"scan{of}", ["scan", str(judged), "--json", str(files["scan"]), "--quiet"], (0, 10, 11)),
     }
     for name, (words, arguments, accepted) in commands.items():
-        if name not in skip:
-            done = run_python([*RUN, *arguments], accepted=accepted)
-            yield (words, f"{done.wall_s:.0f}", f"{done.cpu_s:.0f}", f"{done.peak_mib:.0f}", _say(name, scratch, files))
+        done = run_python([*RUN, *arguments], accepted=accepted)
+        yield (words, f"{done.wall_s:.0f}", f"{done.cpu_s:.0f}", f"{done.peak_mib:.0f}", _say(name, scratch, files))
 
 
 def _say(name: str, scratch: Path, files: dict[str, Path]) -> str:
@@ -206,7 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     meter = verbs.add_parser("measure")
     meter.add_argument("collection", type=Path)
     meter.add_argument("--scratch", type=Path, required=True)
-    meter.add_argument("--skip", nargs="*", default=[], help="check, prepare, again, classify or scan")
+    meter.add_argument("--sample", type=int, metavar="N", help="classify and scan so many scans only")
     meter.add_argument("--write", type=Path, metavar="DOCUMENT", help=f"put the table between {START} and {END}")
     options = parser.parse_args(arguments)
     if options.verb == "make":
@@ -214,11 +235,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     lines = ["| command | wall s | CPU s | peak MiB | what came of it |", "|---|---|---|---|---|"]
     rows = []
-    for row in measure(options.collection, options.scratch, options.skip):
+    for row in measure(options.collection, options.scratch, options.sample):
         rows.append(row)
         lines.append(f"| {' | '.join(row)} |")
         print(lines[-1], flush=True)
-    keep_result("full_size", {"skip": list(options.skip)}, [list(row) for row in rows])
+    keep_result("full_size", {"sample": options.sample}, [list(row) for row in rows])
     machine = describe_machine()
     table = "\n".join([*lines, "", f"{machine['cores']} cores, {machine['memory_gib']} GiB."])
     if options.write:
