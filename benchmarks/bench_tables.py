@@ -1,5 +1,7 @@
 """The finished experiments of one `verict bench` output folder as one set of tables, put into a document.
 
+Run from the project folder::
+
     python benchmarks/bench_tables.py OUT --write docs/bench.md
 """
 
