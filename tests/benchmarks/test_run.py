@@ -146,6 +146,9 @@ def test_detectors_answer_at_the_same_places_and_go_on_where_they_were(collectio
     times = [unit.stat().st_mtime_ns for unit in units]
     assert without_times(run_bench(plan).document) == without_times(first.document)
     assert [unit.stat().st_mtime_ns for unit in units] == times
+    few = run_bench(replace(plan, scans=5)).document
+    assert {m["rows"] for m in few["models"]} == {5}
+    assert few["run"]["options"]["scans"] == 5
 
 
 def test_every_pixel_detector_is_among_the_models():

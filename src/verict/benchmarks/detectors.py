@@ -57,7 +57,8 @@ class _Task:
 
 def judge_detectors(
     prepared: Prepared, data: Path, folder: Path, names: Sequence[str], protocols: Sequence[Protocol], *,
-    seed: int = 0, progress: Progress = lambda *_: None, failures: list[InputError] | None = None,
+    scans: int | None = None, seed: int = 0, progress: Progress = lambda *_: None,
+    failures: list[InputError] | None = None,
 ) -> Judged:
     """Each detector on each scan; what is done is kept in ``folder`` and not done again.
 
@@ -73,8 +74,10 @@ def judge_detectors(
         Of the registry, or `CLASSIFY`, which runs under the clean protocol alone.
     protocols
         See above.
+    scans
+        Judge so many, drawn by the seed; None: all. Those of a smaller number are among those of a larger one.
     seed
-        Of the untouched places of `verict evaluate`.
+        Of the untouched places of `verict evaluate` too.
     progress, failures
         See `verict.datasets.scans`.
 
@@ -87,6 +90,7 @@ def judge_detectors(
     collection, campaign = read_collection(data), read_campaign(data)
     samples = prepared.placed
     keys = list(dict.fromkeys(zip(samples.experiment.tolist(), samples.uuid.tolist(), strict=True)))
+    keys = [keys[i] for i in np.random.default_rng(seed).permutation(len(keys))[:scans]]
     judged: Judged = {(task.protocol.name, task.name): ([], []) for task in tasks}
     for done, key in enumerate(keys):
         progress("detectors, scans", done, len(keys))

@@ -58,6 +58,8 @@ class Plan:
         Names; all where none is given.
     folds, repeats, copies, seed
         See `verict.benchmarks.protocols.deal_folds`.
+    scans
+        How many scans detectors judge; None: all.
     init
         ``random``: the published networks start from random weights. None: from those of ``tuning.imagenet``.
     tuning
@@ -73,6 +75,7 @@ class Plan:
     repeats: int = 2
     copies: int = 3
     seed: int = 0
+    scans: int | None = None
     init: str | None = None
     tuning: Tuning = field(default_factory=Tuning)
 
@@ -143,8 +146,8 @@ def run_bench(
     if plan.experiment is Experiment.DETECTORS:
         names = choose_detectors(plan.models)
         folder = plan.out / plan.experiment / "scans"
-        judged = judge_detectors(prepared, plan.data, folder, names, protocols, seed=plan.seed, progress=progress,
-                                 failures=failures)  # fmt: skip
+        judged = judge_detectors(prepared, plan.data, folder, names, protocols, scans=plan.scans, seed=plan.seed,
+                                 progress=progress, failures=failures)  # fmt: skip
         told = {key: own for key, (own, _) in judged.items()}
         places = [{"protocol": protocol, "model": name, "areas": measure_places(tables, seed=plan.seed)}
                   for (protocol, name), (_, tables) in judged.items() if tables]  # fmt: skip
@@ -286,7 +289,7 @@ def describe_run(plan: Plan, prepared: Prepared, weights: dict[str, Weights]) ->
     tuning = {k: v for k, v in asdict(plan.tuning).items() if k != "imagenet"}
     options = {"experiment": plan.experiment, "protocol": plan.protocol, "models": list(plan.models),
                "folds": plan.folds, "repeats": plan.repeats, "copies": plan.copies, "seed": plan.seed,
-               "init": plan.init, "tuning": tuning}  # fmt: skip
+               "scans": plan.scans, "init": plan.init, "tuning": tuning}  # fmt: skip
     models = {name: {"id": own.file.name, "sha256": own.sha256} for name, own in weights.items()}
     provenance = collect_provenance(options, models=models)
     provenance["libraries"] |= {name: _version_of(name) for name in EXTRA_LIBRARIES}

@@ -47,7 +47,8 @@ def describe(document: Document) -> str:
             f"{say_count(data['patients'], 'patient')}, {say_count(data['slices'], 'slice')}, data "
             f"`{data['sha256'][:16]}`; {say_count(data['unplaced'], 'row names', 'rows name')} no place.")  # fmt: skip
     if document["experiment"] == Experiment.DETECTORS:
-        return f"{text} Seed {options['seed']}."
+        of = f" Judged on {say_count(options['scans'], 'scan')} of them, drawn at random." if options["scans"] else ""
+        return f"{text}{of} Seed {options['seed']}."
     tuning = options["tuning"]
     text += f" {options['folds']} folds, dealt {say_count(options['repeats'], 'time')}, seed {options['seed']}."
     text += f" Networks: {say_count(tuning['epochs'], 'pass', 'passes')} over the training rows"

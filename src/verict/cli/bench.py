@@ -131,6 +131,10 @@ def detectors(
     device: Annotated[
         str, typer.Option("--device", metavar="NAME", help="auto or cpu: detectors run on the processor.")
     ] = "auto",
+    scans: Annotated[
+        int | None, typer.Option(min=1, metavar="N", show_default=False,
+                                 help="Judge so many scans, drawn by the seed; all by default.")
+    ] = None,
     seed: Seed = 0,
     ledger: LedgerFile = None,
 ) -> None:
@@ -141,7 +145,8 @@ def detectors(
     with _session():
         if device not in ("auto", "cpu"):
             raise UsageError("detectors run on the processor", found=f"--device {device}", expected="auto or cpu")
-        plan = replace(_plan("detectors", data, out), protocol=protocol, models=_split(models), seed=seed)
+        plan = replace(_plan("detectors", data, out), protocol=protocol, models=_split(models), scans=scans,
+                       seed=seed)  # fmt: skip
         raise typer.Exit(_run(plan, ledger))
 
 
