@@ -85,14 +85,14 @@ def measure_gap(
     return figures
 
 
-def find_leaders(models: Sequence[dict[str, Any]], protocol: str) -> dict[str, str]:
-    """The model with the highest area for each of `QUESTIONS` under a protocol, by its name."""
+def find_leaders(models: Sequence[dict[str, Any]], protocol: str) -> dict[str, list[dict[str, Any]]]:
+    """Those of highest area for each of `QUESTIONS` under a protocol: one, or several that reach the same."""
     leaders = {}
     for name in QUESTIONS:
-        own = [(m["areas"][name]["value"], m["model"]) for m in models
-               if m["protocol"] == protocol and m["areas"][name]["value"] is not None]  # fmt: skip
+        own = [m for m in models if m["protocol"] == protocol and m["areas"][name]["value"] is not None]
         if own:
-            leaders[name] = max(own, key=lambda pair: pair[0])[1]
+            best = max(m["areas"][name]["value"] for m in own)
+            leaders[name] = [m for m in own if m["areas"][name]["value"] == best]
     return leaders
 
 

@@ -11,7 +11,7 @@ from verict.benchmarks.table import CLEAN, LEAKY, TITLES, describe, iterate_span
 from verict.report.html import GENERATOR, flatten, make_environment
 from verict.report.words import LIMITS
 
-WIDTH, LEFT, RIGHT, TOP, STEP = 720.0, 300.0, 30.0, 30.0, 26.0
+WIDTH, LEFT, RIGHT, TOP, STEP = 840.0, 390.0, 30.0, 30.0, 26.0
 MARKERS = {LEAKY: "square", CLEAN: "circle"}
 APART = 5.0  # px between the two markers of a model, so that their intervals can be told apart
 

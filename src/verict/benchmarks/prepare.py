@@ -142,7 +142,10 @@ def prepare(
         raise DatasetError("no scans beside the label tables", file=data, next_step="verict data check tells more")
     store = _Cache(cache)
     reader = _Reader(collection, campaign, progress, failures)
-    hashes = {key: _hash_scan(scan) for key, scan in collection.scans.items()}
+    hashes: dict[Key, str] = {}
+    for key, scan in collection.scans.items():
+        progress("hashing scans", len(hashes), len(collection.scans))
+        hashes[key] = _hash_scan(scan)
     cuts = reader.go_through(store, hashes, "at", lambda key: "", lambda key, scan: _cut_labelled(reader, key, scan))
     like = _describe_removals(cuts)
     without = [key for key in cuts if not np.asarray(cuts[key]["is_placed"], bool).all()]

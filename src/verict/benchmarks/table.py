@@ -22,10 +22,12 @@ TITLES = {
     Experiment.STUDENT: "Student project",
     Experiment.DETECTORS: "verict's detectors",
 }
-COLUMN_WORDS = {"removed": "removed (FB) or untouched lung (TB)", "injected": "injected (FM) or real nodule (TM)"}
+COLUMN_WORDS = {"removed": "FB or TB", "injected": "FM or TM"}
 PLACE_WORDS = {"fb_parenchyma": "FB against untouched lung", "fm_dense": "FM against matched untouched structures",
                "pooled": "FB and FM against everything untouched"}  # fmt: skip
+CLASSES_TITLE, TAMPERED_TITLE = "Which of the four classes", "Tampered?"
 LEAKY, CLEAN = "leaky", "clean"
+FIRST_COLUMN = 26  # characters of a terminal, so that the figures have room
 Document = Mapping[str, Any]
 
 
@@ -73,11 +75,12 @@ def say_leaders(documents: Sequence[Document]) -> list[str]:
     own = {m["model"] for d in documents if d["experiment"] == Experiment.DETECTORS for m in d["models"]}
     sentences = []
     for protocol in (LEAKY, CLEAN):
-        for name, leader in find_leaders(models, protocol).items():
-            best = next(m for m in models if (m["protocol"], m["model"]) == (protocol, leader))
-            whose = "a detector of verict" if leader in own else "no detector of verict" if own else "a trained model"
-            sentences.append(f"{COLUMN_WORDS[name]}, {protocol}: {best['words']} leads with "
-                             f"{_say(best['areas'][name])}, {whose}.")  # fmt: skip
+        for name, leaders in find_leaders(models, protocol).items():
+            words = list(dict.fromkeys(m["words"] for m in leaders))
+            verb = "leads" if len(words) == 1 else "lead"
+            whose = "of verict" if any(m["model"] in own for m in leaders) else "none of them a detector of verict"
+            sentences.append(f"{COLUMN_WORDS[name]}, {protocol}: {'; '.join(words)} {verb} with "
+                             f"{_say(leaders[0]['areas'][name])}{f', {whose}' if own else ''}.")  # fmt: skip
     return sentences
 
 
@@ -96,16 +99,19 @@ def to_markdown(documents: Sequence[Document]) -> str:
 
 
 def render(document: Document) -> RenderableType:
-    """The tables for a terminal."""
+    """The first two tables and who leads, for a terminal."""
     parts: list[RenderableType] = [Text(describe(document))]
-    for grid in make_grids([document]):
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", title=grid.title, title_justify="left")
-        for index, column in enumerate(grid.columns):
-            table.add_column(column, overflow="fold", justify="left" if index == 0 else "right")
-        for row in grid.rows:
-            table.add_row(*row)
-        parts += [table]
-    return Group(*parts, *(Text(sentence) for sentence in say_leaders([document])))
+    grids = {grid.title: grid for grid in make_grids([document])}
+    for title in (CLASSES_TITLE, TAMPERED_TITLE):
+        if title in grids:
+            table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", title=title, title_justify="left")
+            for index, column in enumerate(grids[title].columns):
+                table.add_column(column, overflow="fold", width=None if index else FIRST_COLUMN)
+            for row in grids[title].rows:
+                table.add_row(*row)
+            parts.append(table)
+    parts += [Text(sentence) for sentence in say_leaders([document])]
+    return Group(*parts, Text("Intervals are 95 %. Each class, costs and plots: results.md and results.html.", "dim"))
 
 
 @dataclass(frozen=True)
@@ -137,7 +143,7 @@ def _names(document: Document) -> list[str]:
 
 def _grid_classes(rows: Sequence[_Row]) -> Grid:
     note = ("Mean F1 of the four classes; 95 % intervals are bootstraps over patients, and for the gap over the same "
-            "patients under both protocols.")  # fmt: skip
+            "patients under both protocols. Judged: items, leaky / clean.")  # fmt: skip
     told = []
     for row in rows:
         if any(row.find(protocol, "macro_f1") for protocol in row.figures):
@@ -147,13 +153,14 @@ def _grid_classes(rows: Sequence[_Row]) -> Grid:
                 _short(row.find(CLEAN, "accuracy")), _n(row),
             ))  # fmt: skip
     columns = ("model", "macro-F1, leaky", "macro-F1, clean", "leaky − clean", "accuracy, leaky", "accuracy, clean",
-               "judged, leaky / clean")  # fmt: skip
-    return Grid("Which of the four classes", note, columns, tuple(told))
+               "judged")  # fmt: skip
+    return Grid(CLASSES_TITLE, note, columns, tuple(told))
 
 
 def _grid_tampered(rows: Sequence[_Row]) -> Grid:
-    note = ('Area under the curve of "tampered?" between places that look alike but for the paint; 0.5 is chance. '
-            "FB against FM would only ask whether a nodule is to be seen.")  # fmt: skip
+    note = ('Area under the curve of "tampered?" between places that look alike but for the paint: FB or TB, a removed '
+            "cancer or untouched lung; FM or TM, an injected cancer or a real nodule. 0.5 is chance. FB against FM "
+            "would only ask whether a nodule is to be seen.")  # fmt: skip
     columns = ["model"]
     for name in QUESTIONS:
         columns += [f"{COLUMN_WORDS[name]}, {protocol}" for protocol in (LEAKY, CLEAN)]
@@ -161,7 +168,7 @@ def _grid_tampered(rows: Sequence[_Row]) -> Grid:
     for row in rows:
         cells = [_say(row.find(protocol, "areas", name)) for name in QUESTIONS for protocol in (LEAKY, CLEAN)]
         told.append((row.words, *cells))
-    return Grid("Tampered?", note, tuple(columns), tuple(told))
+    return Grid(TAMPERED_TITLE, note, tuple(columns), tuple(told))
 
 
 def _grid_each(rows: Sequence[_Row]) -> Grid:
