@@ -26,6 +26,8 @@ COLUMN_WORDS = {"removed": "FB or TB", "injected": "FM or TM"}
 PLACE_WORDS = {"fb_parenchyma": "FB against untouched lung", "fm_dense": "FM against matched untouched structures",
                "pooled": "FB and FM against everything untouched"}  # fmt: skip
 CLASSES_TITLE, TAMPERED_TITLE = "Which of the four classes", "Tampered?"
+TERMINAL = {CLASSES_TITLE: 4, TAMPERED_TITLE: 5}
+"""What a terminal shows, and how many columns of it."""
 LEAKY, CLEAN = "leaky", "clean"
 FIRST_COLUMN = 26  # characters of a terminal, so that the figures have room
 Document = Mapping[str, Any]
@@ -102,13 +104,13 @@ def render(document: Document) -> RenderableType:
     """The first two tables and who leads, for a terminal."""
     parts: list[RenderableType] = [Text(describe(document))]
     grids = {grid.title: grid for grid in make_grids([document])}
-    for title in (CLASSES_TITLE, TAMPERED_TITLE):
+    for title, shown in TERMINAL.items():
         if title in grids:
             table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", title=title, title_justify="left")
-            for index, column in enumerate(grids[title].columns):
+            for index, column in enumerate(grids[title].columns[:shown]):
                 table.add_column(column, overflow="fold", width=None if index else FIRST_COLUMN)
             for row in grids[title].rows:
-                table.add_row(*row)
+                table.add_row(*row[:shown])
             parts.append(table)
     parts += [Text(sentence) for sentence in say_leaders([document])]
     return Group(*parts, Text("Intervals are 95 %. Each class, costs and plots: results.md and results.html.", "dim"))
