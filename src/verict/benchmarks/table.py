@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich import box
@@ -28,6 +28,7 @@ PLACE_WORDS = {"fb_parenchyma": "FB against untouched lung", "fm_dense": "FM aga
 CLASSES_TITLE, TAMPERED_TITLE = "Which of the four classes", "Tampered?"
 TERMINAL = {CLASSES_TITLE: 4, TAMPERED_TITLE: 5}
 """What a terminal shows, and how many columns of it."""
+REPEATS = {1: "once", 2: "twice"}
 LEAKY, CLEAN = "leaky", "clean"
 FIRST_COLUMN = 26  # characters of a terminal, so that the figures have room
 Document = Mapping[str, Any]
@@ -54,7 +55,8 @@ def describe(document: Document) -> str:
         of = f" Judged on {say_count(options['scans'], 'scan')} of them, drawn at random." if options["scans"] else ""
         return f"{text}{of} Seed {options['seed']}."
     tuning = options["tuning"]
-    text += f" {options['folds']} folds, dealt {say_count(options['repeats'], 'time')}, seed {options['seed']}."
+    dealt = REPEATS.get(options["repeats"]) or f"{options['repeats']} times"
+    text += f" {options['folds']} folds, dealt {dealt}, seed {options['seed']}."
     text += f" Networks: {say_count(tuning['epochs'], 'pass', 'passes')} over the training rows"
     if document["experiment"] == Experiment.COMPARATIVE:
         start = "random weights" if options["init"] else "weights of ImageNet"
@@ -65,7 +67,11 @@ def describe(document: Document) -> str:
 
 def make_grids(documents: Sequence[Document]) -> list[Grid]:
     """Every table, those of several experiments under each other: classes, "tampered?", each class, cost."""
-    rows = [_Row.of(document, name) for document in documents for name in _names(document)]
+    rows: list[_Row] = []
+    for document in documents:
+        known = {row.words for row in rows}
+        own = [_Row.of(document, name) for name in _names(document)]
+        rows += [replace(r, words=f"{r.words} ({document['experiment']})") if r.words in known else r for r in own]
     grids = [_grid_classes(rows), _grid_tampered(rows), _grid_each(rows), _grid_cost(rows),
              *(_grid_places(d) for d in documents if d["places"])]  # fmt: skip
     return [grid for grid in grids if grid.rows]
