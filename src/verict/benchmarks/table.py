@@ -60,7 +60,8 @@ def describe(document: Document) -> str:
     text += f" Networks: {say_count(tuning['epochs'], 'pass', 'passes')} over the training rows"
     if document["experiment"] == Experiment.COMPARATIVE:
         start = "random weights" if options["init"] else "weights of ImageNet"
-        text += (f" with {options['copies']} turned copies of each, windows of {tuning['window_px']} px, starting from "
+        copies = say_count(options["copies"], "turned copy", "turned copies")
+        text += (f" with {copies} of each, windows of {tuning['window_px']} px, starting from "
                  f"{start}")  # fmt: skip
     return f"{text}; on {tuning['device']}."
 
