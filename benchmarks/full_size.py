@@ -3,7 +3,8 @@
 ``make`` writes 100 scans, 169 rows and over 20,000 slices in the published layout, with the published counts of rows
 and scans, all TB rows at 0, 0, 0 and two uuids in both experiments. Every scan is one of a few simulated chests,
 mirrored along z until it is long enough, with noise of its own. Its forgeries are crude: it measures time and memory
-and nothing else. 11 GB. ``measure`` runs each command in a process of its own and puts the table into a document.
+and nothing else. JPEG-LS, about 5 GB. ``measure`` runs each command in a process of its own and puts the table into a
+document.
 
     python benchmarks/full_size.py make OUT --phantoms PHANTOMS
     python benchmarks/full_size.py measure OUT --scratch DIR --write docs/bench.md
@@ -14,6 +15,7 @@ PHANTOMS is what `benchmarks/campaign_sources.py` makes.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import shutil
@@ -24,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from measuring import describe_machine, keep_result, run_python
-from pydicom.uid import generate_uid
+from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless, generate_uid
 from scipy import ndimage
 
 from verict.ct.discover import find_series
@@ -95,7 +97,7 @@ def read_chest(folder: Path) -> Chest:
         points = np.argwhere(deep)
         if len(points):
             places.append((z, *map(int, points[rng.integers(len(points))])))
-    headers = tuple(pydicom.dcmread(file) for file in volume.source_files)
+    headers = tuple(pydicom.dcmread(folder / file) for file in volume.source_files)
     return Chest(headers, volume.hu, volume.spacing_mm, tuple(places))
 
 
@@ -114,7 +116,7 @@ def write_scan(out: Path, wanted: Wanted, chest: Chest) -> list[tuple[SiteType, 
         for (at, y, x), kind in painted:
             if abs(z - at) * chest.spacing_mm[0] <= SPOT_MM:
                 _paint(hu, y, x, chest.spacing_mm[1], kind, rng)
-        dataset = chest.headers[z].copy()
+        dataset = copy.deepcopy(chest.headers[z])
         dataset.PatientID, dataset.StudyInstanceUID, dataset.SeriesInstanceUID = wanted.uuid, study, series
         dataset.SOPInstanceUID = generate_uid(entropy_srcs=[series, str(number)])
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
@@ -126,7 +128,9 @@ def write_scan(out: Path, wanted: Wanted, chest: Chest) -> list[tuple[SiteType, 
         stored = (hu - float(dataset.RescaleIntercept)) / float(dataset.RescaleSlope)
         kind_of_pixel = np.int16 if dataset.PixelRepresentation else np.uint16
         limits = np.iinfo(kind_of_pixel)
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         dataset.PixelData = np.clip(np.rint(stored), limits.min, limits.max).astype(kind_of_pixel).tobytes()
+        dataset.compress(JPEGLSLossless, generate_instance_uid=False)
         dataset.save_as(folder / f"{number}.dcm")
     return [(kind, wanted.uuid, *((0, 0, 0) if kind is SiteType.TB else (z + 1, x, y)))
             for (z, y, x), kind in zip(places, wanted.kinds, strict=True)]
