@@ -14,7 +14,7 @@ level=${1:-core}
 case $level in
     core) extras="" ;;
     dev) extras="[dev]" ;;
-    all) extras="[dev,train,tamper,jpeg-lossless]" ;;
+    all) extras="[dev,train,bench,tamper,jpeg-lossless]" ;;
     *) echo "make_env: unknown level '$level': core, dev or all" >&2; exit 2 ;;
 esac
 

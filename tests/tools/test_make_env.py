@@ -77,7 +77,7 @@ def test_makes_once_and_widens(machine: Path) -> None:
     assert _make(machine, "core").returncode == 0  # dev covers core
     assert _calls(machine) == ["venv", "pip .", "pip .[dev]"]
     assert _make(machine, "all").returncode == 0
-    assert _calls(machine)[-1] == "pip .[dev,train,tamper,jpeg-lossless]"
+    assert _calls(machine)[-1] == "pip .[dev,train,bench,tamper,jpeg-lossless]"
     assert len(_calls(machine)) == 4
 
 

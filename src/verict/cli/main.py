@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from verict import __version__
-from verict.cli import classify, data, demo, evaluate, keys, phantom, scan, sign, tamper, train, verify
+from verict.cli import bench, classify, data, demo, evaluate, keys, phantom, scan, sign, tamper, train, verify
 
 app = typer.Typer(
     name="verict",
@@ -38,6 +38,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("classify")(classify.classify)
 app.command("demo")(demo.demo)
 app.command("phantom")(phantom.phantom)
+app.add_typer(bench.app, name="bench")
 app.add_typer(keys.app, name="keys")
 app.add_typer(data.app, name="data")
 app.add_typer(tamper.app, name="tamper")

@@ -20,7 +20,7 @@ from verict.ct.volume import CTVolume
 from verict.datasets.campaigns import Campaign, read_campaign
 from verict.datasets.sites import labels_near
 from verict.datasets.splits import Scanner, group_of, scanner_of
-from verict.datasets.uci import LabelRow, SiteType, read_collection
+from verict.datasets.uci import LabelRow, ScanFolder, SiteType, UciCollection, read_collection
 from verict.errors import DatasetError, InputError, UsageError
 
 NOWHERE = np.empty((0, 2))
@@ -169,12 +169,25 @@ def read_labelled_scans(
         raise DatasetError("no scans beside the label tables", file=folder, next_step="verict data check tells more")
     for index, scan in enumerate(collection.scans.values()):
         progress("reading labelled scans", index, len(collection.scans))
-        for files in _find(scan.folder, failures, may_be_empty=True):
-            volume = _read(files, failures)
-            if volume is not None:
-                numbers = tuple(_number_of(file, failures) for file in volume.source_files)
-                rows = collection.rows_of(scan.experiment, scan.uuid)
-                yield _label(rows, scan.uuid, volume, numbers, campaign)
+        yield from read_labelled_scan(collection, campaign, scan, failures)
+
+
+def read_labelled_scan(
+    collection: UciCollection, campaign: Campaign | None, scan: ScanFolder, failures: list[InputError] | None = None
+) -> Iterator[Scan]:
+    """Every series of one scan of a collection, as `read_labelled_scans` gives it; published scans hold one each.
+
+    Raises
+    ------
+    InputError
+        If a series cannot be read and ``failures`` is None.
+    """
+    for files in _find(scan.folder, failures, may_be_empty=True):
+        volume = _read(files, failures)
+        if volume is not None:
+            numbers = tuple(_number_of(file, failures) for file in volume.source_files)
+            rows = collection.rows_of(scan.experiment, scan.uuid)
+            yield _label(rows, scan.uuid, volume, numbers, campaign)
 
 
 def _number_of(file: str, failures: list[InputError] | None) -> int:
