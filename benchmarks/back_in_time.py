@@ -140,9 +140,9 @@ class Bench:
             if self._gaussian is None:
                 self._gaussian = fit_gaussian(_read(self.learnt))
             gaussian = self._gaussian
+            folder = self.work / "gaussian"  # files of two sources may have one name
             return collection.score(
-                lambda index: keep_maps(collection.files[index], self.work / f"gaussian-{name.replace(' ', '-')}",
-                                        gaussian),
+                lambda index: keep_maps(file := collection.files[index], folder / file.parent.name, gaussian),
                 (STRIDE_PX, ORIGIN_PX),
             )
         judge = self.judges[row.model]

@@ -45,15 +45,13 @@ Looks = dict[str, float]
 
 def look_at(values: np.ndarray, repeated: np.ndarray, y: int, x: int, spacing_mm: Sequence[float]) -> Looks:
     """Of a slice's (rows, columns) maps of log odds, by fusion and by repeat, around pixel (y, x)."""
-    rows, columns = ((MAP_ORIGIN_PX + np.arange(n) * MAP_STRIDE_PX - at) * mm
-                     for n, at, mm in zip(values.shape, (y, x), spacing_mm, strict=True))
-    away = np.hypot(rows[:, None], columns)
+    away = _away_mm(values.shape, y, x, spacing_mm)
     there = np.isfinite(values)
     near, ring = there & (away <= REACH_MM), there & (away > RING_MM[0]) & (away <= RING_MM[1])
     own = values[near] if near.any() else np.array([-BOUND])
     around = np.median(values[ring]) if ring.any() else -BOUND
     cell = MAP_STRIDE_PX**2 * spacing_mm[0] * spacing_mm[1]
-    z = float(repeated[away <= REACH_MM].max())
+    z = float(repeated[_away_mm(repeated.shape, y, x, spacing_mm) <= REACH_MM].max(initial=0.0))
     return {
         "highest": float(own.max()),
         "three quarters": float(np.quantile(own, 0.75)),
@@ -62,6 +60,13 @@ def look_at(values: np.ndarray, repeated: np.ndarray, y: int, x: int, spacing_mm
         "above the slice": float(own.max() - np.median(values[there])) if there.any() else 0.0,
         "repeat": float(np.clip((z**2 - REPEAT_FROM**2) / 2, 0, REPEAT_MOST)),
     }
+
+
+def _away_mm(shape: tuple[int, ...], y: int, x: int, spacing_mm: Sequence[float]) -> np.ndarray:
+    """(rows, columns) distance of each cell from a pixel; repeat's map reaches a little farther than fusion's."""
+    rows, columns = ((MAP_ORIGIN_PX + np.arange(n) * MAP_STRIDE_PX - at) * mm
+                     for n, at, mm in zip(shape, (y, x), spacing_mm, strict=True))
+    return np.hypot(rows[:, None], columns)
 
 
 def measure(campaign: Path, work: Path, workers: int) -> list[tuple[Site, Looks]]:
