@@ -10,7 +10,7 @@ import pytest
 
 from verict.benchmarks import imagenet
 from verict.benchmarks.entries import NETWORKS
-from verict.benchmarks.fit import Tuning, choose_device, extract_features, start_network, to_colour
+from verict.benchmarks.fit import Tuning, extract_features, start_network, to_colour
 from verict.benchmarks.imagenet import FILES, fill, find_weights, load_imagenet, rename
 from verict.benchmarks.networks import cut_head, head_of, make_network
 from verict.errors import ModelError, UsageError
@@ -159,14 +159,5 @@ def test_the_small_networks_tell_four_classes(name, require_extra):
     assert make_network(name, 32).eval()(torch.zeros(shape)).shape == (2, 4)
 
 
-def test_an_unknown_device_and_a_missing_card_are_refused(require_extra, monkeypatch):
-    torch = require_extra("torch")
-    with pytest.raises(UsageError, match="auto, cpu, cuda"):
-        choose_device("tpu")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UsageError, match="no graphics card"):
-        choose_device("cuda")
-    assert choose_device("auto") == "cpu"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert choose_device("auto") == "cuda"
+def test_imagenet_comes_from_a_named_place():
     assert imagenet.ORIGIN.startswith("https://")

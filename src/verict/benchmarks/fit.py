@@ -13,12 +13,10 @@ from verict.benchmarks.entries import NETWORKS
 from verict.benchmarks.imagenet import find_weights, load_imagenet
 from verict.benchmarks.networks import CHANNELS, cut_head, make_network
 from verict.benchmarks.plain import missing_extra
-from verict.errors import UsageError
 
 WINDOW_HU = (-1000.0, 400.0)  # lung and soft tissue; a fixed window, fitted on nothing
 IMAGENET_MEAN, IMAGENET_SCALE = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # torchvision's preprocessing
 EVALUATED_AT_ONCE = 64
-DEVICES = ("auto", "cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -46,29 +44,6 @@ class Tuning:
     window_px: int = 64
     imagenet: Path | None = None
     device: str = "cpu"
-
-
-def choose_device(asked: str) -> str:
-    """``cpu`` or ``cuda``; auto takes a graphics card where there is one.
-
-    Raises
-    ------
-    UsageError
-        If there is no such device, or no card where one is asked for.
-    MissingExtraError
-        If torch is not installed.
-    """
-    if asked not in DEVICES:
-        raise UsageError("no such device", found=asked, expected=", ".join(DEVICES))
-    try:
-        import torch
-    except ModuleNotFoundError as error:
-        raise missing_extra(error) from error
-    there = torch.cuda.is_available()
-    if asked == "cuda" and not there:
-        raise UsageError("no graphics card that torch can use", found="--device cuda",
-                         next_step="leave it out, or name --device cpu")  # fmt: skip
-    return "cuda" if there and asked != "cpu" else "cpu"
 
 
 def start_network(name: str, side: int, tuning: Tuning, seed: int) -> Any:

@@ -21,9 +21,10 @@ from verict.benchmarks.entries import (
     choose_entries,
 )
 from verict.benchmarks.figures import measure_gap, measure_told
-from verict.benchmarks.fit import Tuning, choose_device
+from verict.benchmarks.fit import Tuning
 from verict.benchmarks.fold import Features, Told, extract_all, run_fold
 from verict.benchmarks.imagenet import Weights, find_weights, how_to_start
+from verict.benchmarks.plain import missing_extra
 from verict.benchmarks.prepare import Prepared, prepare
 from verict.benchmarks.protocols import BOTH, Fold, Items, Protocol, choose_protocols, deal_folds
 from verict.benchmarks.samples import LARGEST_COPY, WINDOW_PX, Samples
@@ -33,6 +34,7 @@ from verict.detect.four_classes import CLASSES
 from verict.errors import DatasetError, InputError, UsageError
 from verict.evaluation.published_fakes import PUBLISHED_FAKES
 from verict.provenance import collect_provenance
+from verict.training.device import choose_device
 
 CACHE = "cache"
 RANDOM = "random"
@@ -119,7 +121,11 @@ def check_plan(plan: Plan) -> Plan:
     entries = choose_entries(plan.experiment, plan.models)
     store.require_parquet()
     _find_starts(plan, entries)
-    return replace(plan, tuning=replace(plan.tuning, device=choose_device(plan.tuning.device)))
+    try:
+        device = choose_device(plan.tuning.device)
+    except ModuleNotFoundError as error:
+        raise missing_extra(error) from error
+    return replace(plan, tuning=replace(plan.tuning, device=device))
 
 
 def run_bench(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,13 +17,18 @@ def train_back_in_time(
         "back-in-time-model"
     ),
     recipe: Annotated[
-        str, typer.Option(help="published, lung-window, small (as shipped), or a rival: docs/back-in-time.md.")
+        str, typer.Option(help="published, lung-window, small (as shipped), or another: docs/back-in-time.md.")
     ] = "small",
     work: Annotated[
         Path | None, typer.Option(help="Scratch folder; a killed training goes on from it. OUT/work by default.")
     ] = None,
     *,
     steps: Annotated[int | None, typer.Option(min=1, help="Updates of the weights; the recipe's by default.")] = None,
+    patients: Annotated[
+        int | None, typer.Option(min=0, help="Learn from so many patients only, drawn by the seed; all by default.")
+    ] = None,
+    chests: Annotated[int | None, typer.Option(min=0, help="Simulated chests; the recipe's by default.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda. Only cpu gives the shipped weights again.")] = "cpu",
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed gives the same weights; 7 as shipped.")] = None,
     unjudged: Annotated[
         bool, typer.Option("--unjudged", help="Fit no thresholds and measure nothing: for comparisons only.")
@@ -31,14 +36,19 @@ def train_back_in_time(
 ) -> None:
     """Fit Back-in-Time's diffusion model on untouched scans; forgeries are not learnt from, and not looked at."""
     with show_training() as progress:
+        import torch
+
         from verict.training.back_in_time.recipe import choose_recipe
         from verict.training.back_in_time.train import train_back_in_time as train
+        from verict.training.device import choose_device
 
         chosen = choose_recipe(recipe)
         fit = chosen.fit if steps is None else replace(chosen.fit, steps=steps)
-        chosen = replace(chosen, fit=fit, seed=chosen.seed if seed is None else seed)
+        told = {"patients": patients, "chests": chests, "seed": seed}
+        changed: dict[str, Any] = {name: value for name, value in told.items() if value is not None}
         card = train(
-            data, out, chosen, progress, work=out / "work" if work is None else work, is_judged=not unjudged
+            data, out, replace(chosen, fit=fit, **changed), progress, work=out / "work" if work is None else work,
+            is_judged=not unjudged, device=torch.device(choose_device(device)),
         )
     if not unjudged:
         print_figures(card, "back-in-time, series it did not learn from")

@@ -15,7 +15,7 @@ from verict.detect.back_in_time import kept_signal, step_back
 from verict.errors import ModelError, UsageError
 from verict.training.back_in_time.crops import CropSource, Slice, describe
 from verict.training.back_in_time.export import LARGEST_DIFFERENCE, write_onnx
-from verict.training.back_in_time.fit import SCHEDULE, fit, learning_rate
+from verict.training.back_in_time.fit import DRAWN_AHEAD, SCHEDULE, draw_steps, fit, learning_rate
 from verict.training.back_in_time.networks import count_parameters, make_network
 from verict.training.back_in_time.recipe import (
     LUNG_HU,
@@ -105,6 +105,17 @@ def test_a_killed_training_ends_with_the_same_weights(tmp_path, source, objectiv
         assert torch.equal(value, resumed.state_dict()[name]), name
     assert losses == others
     assert len(losses) == 6
+
+
+def test_what_is_drawn_ahead_for_a_graphics_card_is_what_the_processor_draws(source):
+    recipe = replace(quick(Objective.DIFFUSION), fit=replace(QUICK, steps=DRAWN_AHEAD + 5, accumulate=2))
+    both = [list(draw_steps(source.draw, recipe, 3, torch.device(name))) for name in ("cpu", "cuda")]
+    assert [len(one) for one in both] == [DRAWN_AHEAD + 2] * 2
+    for own, ahead in zip(*both, strict=True):
+        for one, other in zip(own, ahead, strict=True):
+            assert torch.equal(one.clean, other.clean)
+            assert torch.equal(one.step, other.step)
+            assert torch.equal(one.noise, other.noise)
 
 
 def test_another_recipe_does_not_go_on_from_a_checkpoint(tmp_path, source):

@@ -75,6 +75,19 @@ def test_forged_scans_are_not_learnt_from(few, tmp_path, shared_data):
     assert identify_patient(fakes.patient) not in seen
 
 
+def test_fewer_patients_are_drawn_by_the_seed(few, tmp_path):
+    whole, _ = gather_slices(few, QUICK, tmp_path, quiet)
+    patients = {scan.patient for scan in whole}
+    fewer = replace(QUICK, patients=len(patients) - 1)
+    some, again = (gather_slices(few, fewer, tmp_path, quiet)[0] for _ in range(2))
+    assert {scan.patient for scan in some} < patients
+    assert len({scan.patient for scan in some}) == len(patients) - 1 > 0
+    assert [scan.folder for scan in some] == [scan.folder for scan in again]
+    assert {scan.patient for scan in gather_slices(few, replace(QUICK, patients=99), tmp_path, quiet)[0]} == patients
+    with pytest.raises(DatasetError, match="no lung to learn from"):
+        gather_slices(few, replace(QUICK, patients=0), tmp_path, quiet)
+
+
 def test_without_scans_there_is_nothing_to_learn_from(tmp_path):
     with pytest.raises(DatasetError, match="no such scans to learn from"):
         gather_slices(tmp_path, QUICK, tmp_path, quiet)

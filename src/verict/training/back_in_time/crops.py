@@ -80,6 +80,7 @@ def gather_slices(
         if not (data / "authentic" / folder).is_dir():
             raise DatasetError("no such scans to learn from", file=data / "authentic" / folder)
         scans += read_authentic_scans(data / "authentic" / folder, progress)
+    scans = _choose_patients(scans, recipe)
     slices = [
         one for scan in scans for z in np.flatnonzero(scan.lungs.found)
         if (one := _keep(scan.volume.hu[z], scan.lungs.mask[z], recipe.crop_px, is_real=True)) is not None
@@ -91,6 +92,15 @@ def gather_slices(
     if not slices:
         raise DatasetError("no lung to learn from", file=data, expected="authentic scans with lung")
     return scans, CropSource(tuple(slices), recipe)
+
+
+def _choose_patients(scans: list[Scan], recipe: BackInTimeRecipe) -> list[Scan]:
+    """Those of as many patients as the recipe names."""
+    patients = sorted({scan.patient for scan in scans})
+    if recipe.patients is None or recipe.patients >= len(patients):
+        return scans
+    chosen = np.random.default_rng(recipe.seed).permutation(len(patients))[: recipe.patients]
+    return [scan for scan in scans if patients.index(scan.patient) in chosen]
 
 
 def _keep(hu: np.ndarray, mask: np.ndarray, side: int, *, is_real: bool) -> Slice | None:

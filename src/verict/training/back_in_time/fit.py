@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import pickle
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,9 @@ from verict.training.back_in_time.recipe import BackInTimeRecipe, FitRecipe, Obj
 CHECKPOINT = "checkpoint.pt"
 DENOISED_SIGMA = 0.06  # of the noise that the plain denoiser takes away, half windows: about 40 HU of the lung window
 SCHEDULE = "sigmoid_signal"
+DRAWN_AHEAD = 32  # steps whose crops and noise are drawn while a GPU computes
+TOLD_EVERY = 20  # steps between looks at the loss, for which a GPU has to be waited for
+CPU = torch.device("cpu")
 Batches = Callable[[int, np.random.Generator], np.ndarray]
 """Draws (count, 1, crop, crop) float32 crops."""
 
@@ -35,23 +41,46 @@ def _sigmoid_signal(num_train_timesteps: int) -> tuple[Tensor, Tensor, Tensor]:
     return betas, alphas, kept
 
 
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """What a batch is: (n, 1, rows, columns) clean crops and noise, and (n,) noise steps."""
+
+    clean: Tensor
+    step: Tensor
+    noise: Tensor
+
+    def to(self, device: torch.device) -> Draw:
+        """The same on a device."""
+        return Draw(*(one.to(device, non_blocking=True) for one in (self.clean, self.step, self.noise)))
+
+
 @dataclass(eq=False)
 class _State:
     network: nn.Module
     averaged: dict[str, Tensor]
     optimiser: torch.optim.Optimizer
+    device: torch.device
     step: int = 0
     losses: list[float] = field(default_factory=list)
+    untold: list[Tensor] = field(default_factory=list)
+
+    def tell(self) -> float:
+        """Mean loss of the last hundred steps; waits for the device."""
+        self.losses += [float(one) for one in self.untold]
+        self.untold.clear()
+        return float(np.mean(self.losses[-100:]))
 
 
 def fit(
     batches: Batches, file: Path, recipe: BackInTimeRecipe, progress: Callable[[str, int, int], None],
-    *, snapshots: tuple[int, ...] = (),
+    *, snapshots: tuple[int, ...] = (), device: torch.device = CPU,
 ) -> tuple[nn.Module, list[float]]:
     """Fit, going on from the checkpoint where the file is there; the averaged weights and each step's loss.
 
     What a step draws depends on the seed and the step's number alone. After each of the steps ``snapshots`` the
-    averaged weights are kept beside the checkpoint as ``weights-STEP.pt``.
+    averaged weights are kept beside the checkpoint as ``weights-STEP.pt``. On a GPU products are of bfloat16 and sums
+    come in any order: the same crops and noise are shown, the weights differ in their last digits. The network comes
+    back on the processor.
 
     Raises
     ------
@@ -59,39 +88,69 @@ def fit(
         If the checkpoint is of another recipe or cannot be read.
     """
     torch.manual_seed(recipe.seed)
-    network = make_network(recipe.network)
+    network = make_network(recipe.network).to(device)  # random weights are the processor's, whatever the device
     averaged = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    state = _State(network, averaged, torch.optim.Adam(network.parameters(), recipe.fit.learning_rate))
+    optimiser = torch.optim.Adam(network.parameters(), recipe.fit.learning_rate)
+    state = _State(network, averaged, optimiser, device)
     if file.is_file():
         _resume(state, file, recipe)
     levels = DDPMScheduler(TRAINING_STEPS, schedule=SCHEDULE)
-    while state.step < recipe.fit.steps:
-        rng = np.random.default_rng([recipe.seed, state.step])
+    for draws in draw_steps(batches, recipe, state.step, device):
         for group in state.optimiser.param_groups:
             group["lr"] = learning_rate(state.step, recipe.fit)
-        state.losses.append(_fit_step(state, batches, levels, recipe, rng))
+        state.untold.append(_fit_step(state, draws, levels, recipe))
         state.step += 1
-        progress(f"fitting, loss {np.mean(state.losses[-100:]):.4f}", state.step, recipe.fit.steps)
+        is_last = state.step == recipe.fit.steps
+        if device.type == "cpu" or state.step % TOLD_EVERY == 0 or is_last:
+            progress(f"fitting, loss {state.tell():.4f}", state.step, recipe.fit.steps)
         if state.step in snapshots:
             torch.save(state.averaged, file.with_name(f"weights-{state.step}.pt"))
-        if state.step % recipe.fit.save_every == 0 or state.step == recipe.fit.steps:
+        if state.step % recipe.fit.save_every == 0 or is_last:
             _save(state, file, recipe)
     fitted = copy.deepcopy(network)
     fitted.load_state_dict(state.averaged)
-    return fitted.eval(), state.losses
+    return fitted.cpu().eval(), state.losses
 
 
-def _fit_step(
-    state: _State, batches: Batches, levels: DDPMScheduler, recipe: BackInTimeRecipe, rng: np.random.Generator
-) -> float:
+def draw_steps(
+    batches: Batches, recipe: BackInTimeRecipe, first: int, device: torch.device
+) -> Iterator[list[Draw]]:
+    """The batches of each step from ``first`` on; ahead of time where a GPU would wait for them."""
+
+    def draw_step(step: int) -> list[Draw]:
+        rng = np.random.default_rng([recipe.seed, step])
+        return [draw(batches, recipe, rng) for _ in range(recipe.fit.accumulate)]
+
+    if device.type == "cpu":
+        yield from map(draw_step, range(first, recipe.fit.steps))
+        return
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        waiting: deque[Future[list[Draw]]] = deque()
+        for step in range(first, recipe.fit.steps):
+            waiting.append(pool.submit(draw_step, step))
+            if len(waiting) == DRAWN_AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def draw(batches: Batches, recipe: BackInTimeRecipe, rng: np.random.Generator) -> Draw:
+    """A batch of clean crops, noise steps and noise."""
+    clean = torch.from_numpy(batches(recipe.fit.batch, rng))
+    step = torch.from_numpy(rng.integers(recipe.fit.highest_step + 1, size=len(clean)))
+    return Draw(clean, step, torch.from_numpy(rng.standard_normal(tuple(clean.shape), np.float32)))
+
+
+def _fit_step(state: _State, draws: Sequence[Draw], levels: DDPMScheduler, recipe: BackInTimeRecipe) -> Tensor:
+    """The step's loss, on the device."""
     state.network.train()
     state.optimiser.zero_grad()
-    total = 0.0
-    for _ in range(recipe.fit.accumulate):
-        clean = torch.from_numpy(batches(recipe.fit.batch, rng))
-        loss = measure_loss(state.network, clean, levels, recipe, rng) / recipe.fit.accumulate
+    total = torch.zeros((), dtype=torch.float64, device=state.device)
+    for one in draws:
+        with torch.autocast(state.device.type, torch.bfloat16, enabled=state.device.type != "cpu"):
+            loss = measure_loss(state.network, one.to(state.device), levels, recipe) / len(draws)
         loss.backward()
-        total += float(loss.detach())
+        total = total + loss.detach()
     torch.nn.utils.clip_grad_norm_(state.network.parameters(), 1.0)
     state.optimiser.step()
     decay = min(recipe.fit.ema, (1 + state.step) / (10 + state.step))
@@ -102,18 +161,16 @@ def _fit_step(
     return total
 
 
-def measure_loss(
-    network: nn.Module, clean: Tensor, levels: DDPMScheduler, recipe: BackInTimeRecipe, rng: np.random.Generator
-) -> Tensor:
-    """Mean squared error of the noise, or of the reconstruction, over (n, 1, rows, columns) clean crops."""
-    step = torch.from_numpy(rng.integers(recipe.fit.highest_step + 1, size=len(clean)))
-    noise = torch.from_numpy(rng.standard_normal(tuple(clean.shape), np.float32))
+def measure_loss(network: nn.Module, shown: Draw, levels: DDPMScheduler, recipe: BackInTimeRecipe) -> Tensor:
+    """Mean squared error of the noise, or of the reconstruction, over a batch."""
+    clean, step, noise = shown.clean, shown.step, shown.noise
     if recipe.objective is Objective.AUTOENCODER:
-        return (network(clean, step.float()) ** 2).mean()
+        return (network(clean, step.float()).float() ** 2).mean()
     if recipe.objective is Objective.DENOISER:
-        return ((network(clean + DENOISED_SIGMA * noise, torch.zeros(len(clean))) - noise) ** 2).mean()
+        told = network(clean + DENOISED_SIGMA * noise, torch.zeros_like(noise[:, 0, 0, 0]))
+        return ((told.float() - noise) ** 2).mean()
     noisy = levels.add_noise(clean, noise, step)
-    return ((network(noisy, step.float()) - noise) ** 2).mean()
+    return ((network(noisy, step.float()).float() - noise) ** 2).mean()
 
 
 def learning_rate(step: int, recipe: FitRecipe) -> float:
@@ -142,7 +199,7 @@ def _save(state: _State, file: Path, recipe: BackInTimeRecipe) -> None:
 
 def _resume(state: _State, file: Path, recipe: BackInTimeRecipe) -> None:
     try:
-        saved: dict[str, Any] = torch.load(file, weights_only=True)
+        saved: dict[str, Any] = torch.load(file, weights_only=True, map_location=state.device)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise ModelError("the checkpoint cannot be read", file=file, found=type(error).__name__,
                          next_step="delete it to start anew") from error

@@ -81,6 +81,8 @@ class BackInTimeRecipe:
         See there.
     learnt_from
         Folders below ``authentic/`` that are learnt from; thresholds are fitted on the others.
+    patients
+        How many patients of these, drawn by the seed; all by default.
     chests
         Simulated chests that are learnt from too.
     real_share
@@ -96,6 +98,7 @@ class BackInTimeRecipe:
     network: NetworkRecipe = field(default_factory=NetworkRecipe)
     fit: FitRecipe = field(default_factory=FitRecipe)
     learnt_from: tuple[str, ...] = ("tcga-singles",)
+    patients: int | None = None
     chests: int = 16
     real_share: float = 0.7
     seed: int = 7
@@ -106,9 +109,18 @@ PUBLISHED = BackInTimeRecipe(
     "published", PUBLISHED_HU, 96, Objective.DIFFUSION, NetworkRecipe("published", (32, 64, 128, 256)),
     FitRecipe(700_000, 64, 2, 8e-6, 0, constant_rate=True, ema=0.995, save_every=1000),
 )
+LARGE = replace(PUBLISHED, name="large", window_hu=LUNG_HU,
+                fit=FitRecipe(1800, 64, 1, 2e-4, 500, ema=0.998, save_every=100))
 RECIPES = {
     "published": PUBLISHED,
     "lung-window": replace(PUBLISHED, name="lung-window", window_hu=LUNG_HU),
+    "large": LARGE,
+    "large-published-window": replace(LARGE, name="large-published-window", window_hu=PUBLISHED_HU,
+                                      fit=replace(LARGE.fit, steps=1900)),
+    "medium": replace(SMALL, name="medium", network=NetworkRecipe("cells", (32, 64, 96)),
+                      fit=FitRecipe(10_300, 64, 1, 5e-4, 200)),
+    "more-crops": replace(SMALL, name="more-crops", fit=replace(SMALL.fit, steps=9500, batch=128)),
+    "narrow": replace(SMALL, name="narrow", network=NetworkRecipe("cells", (8, 16, 24))),
     "small": SMALL,
     "small-published-window": replace(SMALL, name="small-published-window", window_hu=PUBLISHED_HU),
     "small-fine-steps": replace(SMALL, name="small-fine-steps", fit=replace(SMALL.fit, highest_step=99)),
@@ -116,7 +128,8 @@ RECIPES = {
     "autoencoder": replace(SMALL, name="autoencoder", objective=Objective.AUTOENCODER,
                            network=NetworkRecipe("autoencoder", (8, 16, 32)), fit=replace(SMALL.fit, steps=2000)),
 }
-"""By name: the published configuration, the same with a lung window, what two cores can fit, and its rivals."""
+"""By name: the published configuration, also with a lung window; both for minutes of a graphics card; what two cores
+can fit, larger, on more crops and smaller; and its rivals."""
 
 
 def choose_recipe(name: str) -> BackInTimeRecipe:

@@ -29,7 +29,7 @@ from verict.evaluation.thresholds import AuthenticMap, Goals, fit_thresholds
 from verict.provenance import sha256_of
 from verict.training.back_in_time.crops import CropSource, describe, gather_slices
 from verict.training.back_in_time.export import write_onnx
-from verict.training.back_in_time.fit import CHECKPOINT, fit
+from verict.training.back_in_time.fit import CHECKPOINT, CPU, fit
 from verict.training.back_in_time.networks import count_parameters
 from verict.training.back_in_time.recipe import PUBLISHED, BackInTimeRecipe, Objective
 from verict.training.back_in_time.samples import SAMPLED, sample, write_losses, write_pictures
@@ -47,7 +47,7 @@ GOALS = Goals(marks_per_slice=0.1)
 
 def train_back_in_time(
     data: Path, out: Path, recipe: BackInTimeRecipe, progress: Progress, *, work: Path,
-    is_judged: bool = True,
+    is_judged: bool = True, device: torch.device = CPU,
 ) -> dict[str, Any]:
     """Train, export, fit thresholds, and write weights, card, loss curve and samples into ``out``; returns the card.
 
@@ -65,6 +65,8 @@ def train_back_in_time(
         Scratch folder; a killed training goes on from its checkpoint there, to the same weights.
     is_judged
         Whether thresholds are fitted and figures measured; without them the weights can be compared, not shipped.
+    device
+        That the network is fitted on; whatever is judged is judged on the processor.
 
     Raises
     ------
@@ -79,12 +81,13 @@ def train_back_in_time(
     out.mkdir(parents=True, exist_ok=True)
     work.mkdir(parents=True, exist_ok=True)
     learnt, source = gather_slices(data, recipe, work, progress)
-    network, losses = fit(source.draw, work / CHECKPOINT, recipe, progress)
+    network, losses = fit(source.draw, work / CHECKPOINT, recipe, progress, device=device)
     difference = write_onnx(network, out / f"{NAME}.onnx", recipe.crop_px)
     write_losses(losses, out / LOSSES)
     _write_samples(network, source, recipe, out / PICTURES)
     card = describe_model(network, recipe, out, losses)
-    card["training"] |= {"slices": describe(source.slices), "largest_difference_from_torch": difference}
+    card["training"] |= {"slices": describe(source.slices), "largest_difference_from_torch": difference,
+                         "device": device.type}
     if is_judged:
         card |= _judge(data, out, recipe, card, learnt, progress)
     (out / f"{NAME}.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")

@@ -154,6 +154,6 @@ class BackInTimeUNet(nn.Module):
 
 def embed_step(step: Tensor, width: int) -> Tensor:
     """Time steps (batch,) as sines and cosines of falling frequency, (batch, width)."""
-    frequency = torch.exp(torch.arange(width // 2) * (-math.log(10_000) / (width // 2 - 1)))
+    frequency = torch.exp(torch.arange(width // 2, device=step.device) * (-math.log(10_000) / (width // 2 - 1)))
     angle = step[:, None] * frequency
     return torch.cat((angle.sin(), angle.cos()), 1)
