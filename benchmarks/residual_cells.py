@@ -7,7 +7,7 @@ seconds.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -65,15 +65,25 @@ class Collection:
         self.injected, self.matches = (t.score.astype(int) for t in (matching.positives, matching.negatives))
         self.is_match = matching.is_match
 
+    def compared(self, index: int) -> set[int]:
+        """Slices z of a scan, by its number, that hold a place which is compared with another."""
+        has_match = self.is_match.any(axis=1), self.is_match.any(axis=0)
+        rows = np.concatenate([self.removed, self.lung, self.injected[has_match[0]], self.matches[has_match[1]]])
+        return {int(z) for z in self.table.z[rows[self.table.case[rows] == index]]}
+
     def score(self, maps_of: Callable[[int], Maps], grid: Grid = (CELL_PX, ORIGIN_PX)) -> np.ndarray:
-        """(places,) the highest within reach, as `verict.detect.at_place.score_at` has it; by the number of a scan."""
+        """(places,) the highest within reach, as `verict.detect.at_place.score_at` has it; by the number of a scan.
+
+        Where a scan has no map of a slice the places on it are nowhere: -inf.
+        """
         out = np.full(len(self.table), -np.inf)
         for index, file in enumerate(self.files):
             rows = np.flatnonzero(self.table.case == index)
             if len(rows):
                 spacing, maps = _load(file).subject.geometry.spacing_mm[1:], maps_of(index)
                 for row in rows:
-                    out[row] = self._highest(row, maps[int(self.table.z[row])], spacing, grid)
+                    if (values := maps.get(int(self.table.z[row]))) is not None:
+                        out[row] = self._highest(row, values, spacing, grid)
         return out
 
     def _highest(self, row: int, values: np.ndarray, spacing_mm: Sequence[float], grid: Grid) -> float:
@@ -87,13 +97,16 @@ class Collection:
         return float(found.max()) if found.size else -np.inf
 
 
-def keep_cells(file: Path, folder: Path, denoise: Denoise, reading: Reading) -> Path:
-    """A file in ``folder`` with the cells of a scan by index z; not made again if it is there."""
+def keep_cells(
+    file: Path, folder: Path, denoise: Denoise, reading: Reading, only: Set[int] | None = None
+) -> Path:
+    """A file in ``folder`` with the cells of a scan by index z, all or ``only`` some; not made again if it is there."""
     kept = folder / file.name
     if not kept.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         cells = {
-            z: to_cells(residual_of(hu, mask, denoise, reading), hu) for z, (hu, mask) in _load(file).slices.items()
+            z: to_cells(residual_of(hu, mask, denoise, reading), hu)
+            for z, (hu, mask) in _load(file).slices.items() if only is None or z in only
         }
         kept.with_suffix(".partial").write_bytes(pickle.dumps(cells, protocol=5))
         kept.with_suffix(".partial").replace(kept)

@@ -200,8 +200,8 @@ def test_the_shipped_card_is_complete():
     read_card_input(card)
     assert card["id"] == NAME
     assert set(card["calibration"]) >= {"mark_threshold", "decisive_threshold"}
-    assert card["training"]["recipe"]["name"] == "small"
-    assert 0 < card["training"]["share_of_published_crops"] < 0.01
+    assert card["training"]["recipe"]["name"] == "small-long"
+    assert 0 < card["training"]["share_of_published_crops"] < 0.02
     assert card["figures"]
     assert card["limits"]
     assert {fold["file"] for fold in card["folds"]} == {f"{NAME}.onnx"}

@@ -17,7 +17,7 @@ def train_back_in_time(
         "back-in-time-model"
     ),
     recipe: Annotated[
-        str, typer.Option(help="published, lung-window, small (as shipped), or another: docs/back-in-time.md.")
+        str, typer.Option(help="published, small, small-long (as shipped), or another: docs/back-in-time.md.")
     ] = "small",
     work: Annotated[
         Path | None, typer.Option(help="Scratch folder; a killed training goes on from it. OUT/work by default.")
@@ -28,8 +28,10 @@ def train_back_in_time(
         int | None, typer.Option(min=0, help="Learn from so many patients only, drawn by the seed; all by default.")
     ] = None,
     chests: Annotated[int | None, typer.Option(min=0, help="Simulated chests; the recipe's by default.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda. Only cpu gives the shipped weights again.")] = "cpu",
-    seed: Annotated[int | None, typer.Option(min=0, help="The same seed gives the same weights; 7 as shipped.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda, which the shipped weights were fitted on.")] = "cpu",
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="The same seed gives the same weights on cpu; 7 as shipped.")
+    ] = None,
     unjudged: Annotated[
         bool, typer.Option("--unjudged", help="Fit no thresholds and measure nothing: for comparisons only.")
     ] = False,

@@ -119,7 +119,7 @@ RECIPES = {
                                       fit=replace(LARGE.fit, steps=1900)),
     "medium": replace(SMALL, name="medium", network=NetworkRecipe("cells", (32, 64, 96)),
                       fit=FitRecipe(10_300, 64, 1, 5e-4, 200)),
-    "more-crops": replace(SMALL, name="more-crops", fit=replace(SMALL.fit, steps=9500, batch=128)),
+    "small-long": replace(SMALL, name="small-long", fit=replace(SMALL.fit, steps=9500, batch=128)),
     "narrow": replace(SMALL, name="narrow", network=NetworkRecipe("cells", (8, 16, 24))),
     "small": SMALL,
     "small-published-window": replace(SMALL, name="small-published-window", window_hu=PUBLISHED_HU),

@@ -39,7 +39,7 @@ from verict.weights import open_session
 
 LOSSES, PICTURES = f"{NAME}-loss.csv", f"{NAME}-samples.png"
 LEARNT = -1  # the fold of what was learnt from: no model did not see it
-STEP, SMOOTHING_CELLS, BRIGHTNESS_BINS = 19, 1.0, 12  # chosen on the design campaign (docs/back-in-time.md)
+STEP, SMOOTHING_CELLS, BRIGHTNESS_BINS = 0, 1.0, 12  # chosen on the design campaign (docs/back-in-time.md)
 MARGIN_PX = 8
 FEWEST_PATIENTS = 2  # each is judged by thresholds of the others
 GOALS = Goals(marks_per_slice=0.1)
@@ -85,9 +85,8 @@ def train_back_in_time(
     difference = write_onnx(network, out / f"{NAME}.onnx", recipe.crop_px)
     write_losses(losses, out / LOSSES)
     _write_samples(network, source, recipe, out / PICTURES)
-    card = describe_model(network, recipe, out, losses)
-    card["training"] |= {"slices": describe(source.slices), "largest_difference_from_torch": difference,
-                         "device": device.type}
+    card = describe_model(network, recipe, out, losses, device)
+    card["training"] |= {"slices": describe(source.slices), "largest_difference_from_torch": difference}
     if is_judged:
         card |= _judge(data, out, recipe, card, learnt, progress)
     (out / f"{NAME}.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
@@ -111,7 +110,7 @@ def make_reading(recipe: BackInTimeRecipe) -> Reading:
 
 
 def describe_model(
-    network: nn.Module, recipe: BackInTimeRecipe, out: Path, losses: Sequence[float]
+    network: nn.Module, recipe: BackInTimeRecipe, out: Path, losses: Sequence[float], device: torch.device
 ) -> dict[str, Any]:
     """The card without thresholds and figures."""
     fitted, published = recipe.fit, PUBLISHED.fit
@@ -137,7 +136,8 @@ def describe_model(
             "last_loss": round(float(np.mean(losses[-200:])), 5),
             "crops": crops,
             "share_of_published_crops": crops / (published.steps * published.batch * published.accumulate),
-            "command": f"verict train back-in-time --data ../shared/data --recipe {recipe.name}",
+            "device": device.type,
+            "command": f"verict train back-in-time --data ../shared/data --recipe {recipe.name} --device {device.type}",
         },
         "figures": [],
         "limits": [
