@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import copy
-import math
 import os
-import pickle
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +16,9 @@ from monai.networks.schedulers import DDPMScheduler, NoiseSchedules
 from torch import Tensor, nn
 
 from verict.detect.back_in_time import TRAINING_STEPS, kept_signal
-from verict.errors import ModelError
 from verict.training.back_in_time.networks import make_network
 from verict.training.back_in_time.recipe import BackInTimeRecipe, FitRecipe, Objective
+from verict.training.fitting import Fitting, falling_rate
 
 CHECKPOINT = "checkpoint.pt"
 DENOISED_SIGMA = 0.06  # of the noise that the plain denoiser takes away, half windows: about 40 HU of the lung window
@@ -54,15 +51,12 @@ class Draw:
         return Draw(*(one.to(device, non_blocking=True) for one in (self.clean, self.step, self.noise)))
 
 
-@dataclass(eq=False)
-class _State:
-    network: nn.Module
-    averaged: dict[str, Tensor]
-    optimiser: torch.optim.Optimizer
-    device: torch.device
-    step: int = 0
-    losses: list[float] = field(default_factory=list)
-    untold: list[Tensor] = field(default_factory=list)
+class _State(Fitting[nn.Module]):
+    """Also the losses that a device was not yet waited for."""
+
+    def __init__(self, network: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+        super().__init__(network, optimiser)
+        self.untold: list[Tensor] = []
 
     def tell(self) -> float:
         """Mean loss of the last hundred steps; waits for the device."""
@@ -89,16 +83,12 @@ def fit(
     """
     torch.manual_seed(recipe.seed)
     network = make_network(recipe.network).to(device)  # random weights are the processor's, whatever the device
-    averaged = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    optimiser = torch.optim.Adam(network.parameters(), recipe.fit.learning_rate)
-    state = _State(network, averaged, optimiser, device)
-    if file.is_file():
-        _resume(state, file, recipe)
+    state = _State(network, torch.optim.Adam(network.parameters(), recipe.fit.learning_rate))
+    state.resume(file, _identify(recipe))
     levels = DDPMScheduler(TRAINING_STEPS, schedule=SCHEDULE)
     for draws in draw_steps(batches, recipe, state.step, device):
-        for group in state.optimiser.param_groups:
-            group["lr"] = learning_rate(state.step, recipe.fit)
-        state.untold.append(_fit_step(state, draws, levels, recipe))
+        state.set_rate(learning_rate(state.step, recipe.fit))
+        state.untold.append(_fit_step(state, [one.to(device) for one in draws], levels, recipe))
         state.step += 1
         is_last = state.step == recipe.fit.steps
         if device.type == "cpu" or state.step % TOLD_EVERY == 0 or is_last:
@@ -106,7 +96,8 @@ def fit(
         if state.step in snapshots:
             torch.save(state.averaged, file.with_name(f"weights-{state.step}.pt"))
         if state.step % recipe.fit.save_every == 0 or is_last:
-            _save(state, file, recipe)
+            state.tell()
+            state.save(file, _identify(recipe))
     fitted = copy.deepcopy(network)
     fitted.load_state_dict(state.averaged)
     return fitted.cpu().eval(), state.losses
@@ -145,19 +136,16 @@ def _fit_step(state: _State, draws: Sequence[Draw], levels: DDPMScheduler, recip
     """The step's loss, on the device."""
     state.network.train()
     state.optimiser.zero_grad()
-    total = torch.zeros((), dtype=torch.float64, device=state.device)
+    device = draws[0].clean.device
+    total = torch.zeros((), dtype=torch.float64, device=device)
     for one in draws:
-        with torch.autocast(state.device.type, torch.bfloat16, enabled=state.device.type != "cpu"):
-            loss = measure_loss(state.network, one.to(state.device), levels, recipe) / len(draws)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type != "cpu"):
+            loss = measure_loss(state.network, one, levels, recipe) / len(draws)
         loss.backward()
         total = total + loss.detach()
     torch.nn.utils.clip_grad_norm_(state.network.parameters(), 1.0)
     state.optimiser.step()
-    decay = min(recipe.fit.ema, (1 + state.step) / (10 + state.step))
-    with torch.no_grad():
-        for name, value in state.network.state_dict().items():
-            own = state.averaged[name]
-            own.lerp_(value, 1 - decay) if own.is_floating_point() else own.copy_(value)
+    state.average(recipe.fit.ema)
     return total
 
 
@@ -175,40 +163,9 @@ def measure_loss(network: nn.Module, shown: Draw, levels: DDPMScheduler, recipe:
 
 def learning_rate(step: int, recipe: FitRecipe) -> float:
     """Rate of a step: rising, then constant or falling along a cosine."""
-    if step < recipe.warm_up:
-        return recipe.learning_rate * (step + 1) / recipe.warm_up
-    if recipe.constant_rate:
+    if recipe.constant_rate and step >= recipe.warm_up:
         return recipe.learning_rate
-    part = (step - recipe.warm_up) / max(recipe.steps - recipe.warm_up, 1)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * part))
-
-
-def _save(state: _State, file: Path, recipe: BackInTimeRecipe) -> None:
-    """Write under another name first, so that a kill leaves the checkpoint before it whole."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    torch.save(
-        {
-            "recipe": _identify(recipe), "step": state.step, "losses": state.losses, "averaged": state.averaged,
-            "network": state.network.state_dict(), "optimiser": state.optimiser.state_dict(),
-        },
-        partial,
-    )
-    partial.replace(file)
-
-
-def _resume(state: _State, file: Path, recipe: BackInTimeRecipe) -> None:
-    try:
-        saved: dict[str, Any] = torch.load(file, weights_only=True, map_location=state.device)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ModelError("the checkpoint cannot be read", file=file, found=type(error).__name__,
-                         next_step="delete it to start anew") from error
-    if saved["recipe"] != _identify(recipe):
-        raise ModelError("the checkpoint is of another recipe", file=file, found=saved["recipe"],
-                         expected=_identify(recipe), next_step="name another folder, or delete it to start anew")
-    state.network.load_state_dict(saved["network"])
-    state.optimiser.load_state_dict(saved["optimiser"])
-    state.averaged, state.step, state.losses = saved["averaged"], saved["step"], saved["losses"]
+    return falling_rate(step, recipe.steps, recipe.learning_rate, recipe.warm_up)
 
 
 def _identify(recipe: BackInTimeRecipe) -> str:

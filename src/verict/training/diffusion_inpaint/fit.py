@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
-import pickle
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from monai.networks.schedulers import DDPMScheduler
 
-from verict.errors import ModelError
 from verict.tamper.diffusion import TRAINING_STEPS, Scene, think, to_channels
 from verict.training.diffusion_inpaint.network import InpaintingUNet, NetworkRecipe, precondition
+from verict.training.fitting import Fitting, falling_rate
 
 CHECKPOINT = "checkpoint.pt"
 FINE_LEVELS = 350  # below, noise is finer than 0.6 of the network's units, and texture is decided
@@ -53,15 +50,6 @@ class FitRecipe:
     network: NetworkRecipe = field(default_factory=NetworkRecipe)
 
 
-@dataclass(eq=False)
-class _State:
-    network: InpaintingUNet
-    averaged: dict[str, torch.Tensor]
-    optimiser: torch.optim.Optimizer
-    step: int = 0
-    losses: list[float] = field(default_factory=list)
-
-
 def fit(
     batches: Batches, file: Path, recipe: FitRecipe, progress: Callable[[str, int, int], None]
 ) -> tuple[InpaintingUNet, list[float]]:
@@ -77,27 +65,24 @@ def fit(
     torch.manual_seed(recipe.seed)
     network = InpaintingUNet(recipe.network)
     optimiser = torch.optim.AdamW(network.parameters(), recipe.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
-    averaged = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    state = _State(network, averaged, optimiser)
-    if file.is_file():
-        _resume(state, file, recipe)
+    state = Fitting(network, optimiser)
+    state.resume(file, _identify(recipe))
     # the table of noise levels is MONAI's; `verict.tamper.diffusion.kept_signal` is the same, which a test sees to
     levels = DDPMScheduler(TRAINING_STEPS, schedule="cosine", prediction_type="v_prediction")
     while state.step < recipe.steps:
         rng = np.random.default_rng([recipe.seed, state.step])
-        for group in optimiser.param_groups:
-            group["lr"] = _learning_rate(state.step, recipe)
+        state.set_rate(falling_rate(state.step, recipe.steps, recipe.learning_rate, recipe.warm_up))
         state.losses.append(_fit_batch(state, batches(rng), levels, recipe, rng))
         state.step += 1
         progress(f"fitting, loss {np.mean(state.losses[-100:]):.4f}", state.step, recipe.steps)
         if state.step % recipe.save_every == 0 or state.step == recipe.steps:
-            _save(state, file, recipe)
+            state.save(file, _identify(recipe))
     network.load_state_dict(state.averaged)
     return network.eval(), state.losses
 
 
 def _fit_batch(
-    state: _State, batch: list[tuple[np.ndarray, Scene]], levels: DDPMScheduler, recipe: FitRecipe,
+    state: Fitting[InpaintingUNet], batch: list[tuple[np.ndarray, Scene]], levels: DDPMScheduler, recipe: FitRecipe,
     rng: np.random.Generator,
 ) -> float:
     clean = torch.from_numpy(np.stack([there for there, _ in batch]))[:, None]
@@ -120,46 +105,8 @@ def _fit_batch(
     loss.backward()
     torch.nn.utils.clip_grad_norm_(state.network.parameters(), 1.0)
     state.optimiser.step()
-    decay = min(recipe.ema, (1 + state.step) / (10 + state.step))
-    with torch.no_grad():
-        for name, value in state.network.state_dict().items():
-            state.averaged[name].lerp_(value, 1 - decay)
+    state.average(recipe.ema)
     return float(loss.detach())
-
-
-def _learning_rate(step: int, recipe: FitRecipe) -> float:
-    if step < recipe.warm_up:
-        return recipe.learning_rate * (step + 1) / recipe.warm_up
-    part = (step - recipe.warm_up) / max(recipe.steps - recipe.warm_up, 1)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * part))
-
-
-def _save(state: _State, file: Path, recipe: FitRecipe) -> None:
-    """Write under another name first, so that a kill leaves the checkpoint before it whole."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    torch.save(
-        {
-            "recipe": _identify(recipe), "step": state.step, "losses": state.losses, "averaged": state.averaged,
-            "network": state.network.state_dict(), "optimiser": state.optimiser.state_dict(),
-        },
-        partial,
-    )
-    partial.replace(file)
-
-
-def _resume(state: _State, file: Path, recipe: FitRecipe) -> None:
-    try:
-        saved: dict[str, Any] = torch.load(file, weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ModelError("the checkpoint cannot be read", file=file, found=type(error).__name__,
-                         next_step="delete it to start anew") from error
-    if saved["recipe"] != _identify(recipe):
-        raise ModelError("the checkpoint is of another recipe", file=file, found=saved["recipe"],
-                         expected=_identify(recipe), next_step="name another folder, or delete it to start anew")
-    state.network.load_state_dict(saved["network"])
-    state.optimiser.load_state_dict(saved["optimiser"])
-    state.averaged, state.step, state.losses = saved["averaged"], saved["step"], saved["losses"]
 
 
 def _identify(recipe: FitRecipe) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import pickle
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
@@ -15,7 +14,8 @@ from torch.nn import functional
 
 from verict.detect.localiser_features import DEPTH
 from verict.detect.spectrum_features import STRIDE_PX
-from verict.errors import ModelError, UsageError
+from verict.errors import UsageError
+from verict.training.fitting import Fitting, falling_rate
 from verict.training.localiser.bank import CROP_CELLS, UNTOLD, Tags
 from verict.training.localiser.designs import Batch, MapNetwork, NetworkRecipe, PixelNetwork, make_network
 from verict.training.localiser.shards import Bank, Shard
@@ -190,29 +190,23 @@ def fit(
         sample = pool.sample_values(300)
         network.encoder.mean.copy_(torch.from_numpy(sample.mean(0)))
         network.encoder.scale.copy_(torch.from_numpy(np.maximum(sample.std(0), 1e-3)))
-    averaged = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    step, losses = 0, []
-    if file.is_file():
-        step, losses, averaged = _resume(file, network, optimiser, recipe, seed)
+    state = Fitting(network, optimiser)
+    state.resume(file, _identify(recipe, seed))
     begun, waited = time.perf_counter(), bank.waited_s
-    while step < recipe.steps:
-        pool.grow(max(FEWEST_SHARDS, math.ceil(bank.count * step / (STREAMED * recipe.steps))))
-        for group in optimiser.param_groups:
-            group["lr"] = _learning_rate(step, recipe)
-        batch = pool.draw(np.random.default_rng([seed, step]), recipe)
-        losses.append(_fit_batch(network, optimiser, batch, recipe))
-        decay = min(recipe.ema, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for name, value in network.state_dict().items():
-                averaged[name].lerp_(value, 1 - decay)
-        step += 1
-        progress(f"fitting, loss {np.mean(losses[-100:]):.4f}", step, recipe.steps)
-        if step % recipe.save_every == 0 or step == recipe.steps:
-            _save(file, network, optimiser, averaged, step=step, losses=losses, recipe=_identify(recipe, seed))
-    network.load_state_dict(averaged)
+    while state.step < recipe.steps:
+        pool.grow(max(FEWEST_SHARDS, math.ceil(bank.count * state.step / (STREAMED * recipe.steps))))
+        state.set_rate(falling_rate(state.step, recipe.steps, recipe.learning_rate, max(1, recipe.steps // 20)))
+        batch = pool.draw(np.random.default_rng([seed, state.step]), recipe)
+        state.losses.append(_fit_batch(network, optimiser, batch, recipe))
+        state.average(recipe.ema)
+        state.step += 1
+        progress(f"fitting, loss {np.mean(state.losses[-100:]):.4f}", state.step, recipe.steps)
+        if state.step % recipe.save_every == 0 or state.step == recipe.steps:
+            state.save(file, _identify(recipe, seed))
+    network.load_state_dict(state.averaged)
     spent = max(time.perf_counter() - begun, 1e-9)
     facts = {
-        "loss": float(np.mean(losses[-200:])),
+        "loss": float(np.mean(state.losses[-200:])),
         "waited": (bank.waited_s - waited) / spent,
         "examples": float(sum(len(m) for m in pool.members.values())),
     }
@@ -230,44 +224,6 @@ def _fit_batch(
     torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
     optimiser.step()
     return float(loss.detach())
-
-
-def _learning_rate(step: int, recipe: FitRecipe) -> float:
-    warm_up = max(1, recipe.steps // 20)
-    if step < warm_up:
-        return recipe.learning_rate * (step + 1) / warm_up
-    part = (step - warm_up) / max(recipe.steps - warm_up, 1)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * part))
-
-
-def _save(
-    file: Path, network: torch.nn.Module, optimiser: torch.optim.Optimizer, averaged: dict[str, torch.Tensor], *,
-    step: int, losses: list[float], recipe: str,
-) -> None:
-    """Write under another name first, so that a kill leaves the checkpoint before it whole."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    torch.save({
-        "recipe": recipe, "step": step, "losses": losses, "averaged": averaged,
-        "network": network.state_dict(), "optimiser": optimiser.state_dict(),
-    }, partial)  # fmt: skip
-    partial.replace(file)
-
-
-def _resume(
-    file: Path, network: torch.nn.Module, optimiser: torch.optim.Optimizer, recipe: FitRecipe, seed: int
-) -> tuple[int, list[float], dict[str, torch.Tensor]]:
-    try:
-        saved = torch.load(file, weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ModelError("the checkpoint cannot be read", file=file, found=type(error).__name__,
-                         next_step="delete it to start anew") from error
-    if saved["recipe"] != _identify(recipe, seed):
-        raise ModelError("the checkpoint is of another recipe", file=file, found=saved["recipe"],
-                         expected=_identify(recipe, seed), next_step="name another folder, or delete it to start anew")
-    network.load_state_dict(saved["network"])
-    optimiser.load_state_dict(saved["optimiser"])
-    return saved["step"], saved["losses"], saved["averaged"]
 
 
 def _identify(recipe: FitRecipe, seed: int) -> str:
