@@ -27,7 +27,7 @@ def small_campaign(tmp_path_factory):
     folder = tmp_path_factory.mktemp("campaign")
     for seed in (1, 2):
         make_chest(folder / "sources" / f"p{seed}", seed=seed)
-    make_campaign(CampaignConfig((folder / "sources",), folder / "out", 16, 3, ("inpaint", "parametric"), ("none",)))
+    make_campaign(CampaignConfig((folder / "sources",), folder / "out", 16, 3, ("copy-move",), ("none",)))
     return folder / "out"
 
 
