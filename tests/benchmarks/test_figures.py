@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from benchmarks.small_collection import make_samples
 
+from verict.benchmarks.cost import Cost
 from verict.benchmarks.figures import find_leaders, measure_gap, measure_told
 from verict.benchmarks.fold import Told
 from verict.benchmarks.store import flatten_models, from_plain, to_plain
@@ -18,7 +19,7 @@ def tell(samples, rows, *, wrong=False, shift=0.0):
     """Probabilities that are right everywhere, or wrong everywhere; ``shift`` moves P(tampered) of a whole fold."""
     truth = np.array([ORDER.index(kind) for kind in samples.kind[rows]])
     said = np.eye(4)[(truth + 1) % 4 if wrong else truth]
-    return Told(rows, np.zeros(len(rows), int), said * (1 - shift) + shift / 4, 10, 1.0, 2.0, 100.0)
+    return Told(rows, np.zeros(len(rows), int), said * (1 - shift) + shift / 4, 10, Cost(1.0, 2.0, 100.0))
 
 
 def halves(samples):
@@ -33,14 +34,14 @@ def test_all_right_is_one_everywhere():
     assert figures["areas"]["removed"]["against"] == (samples.kind == "TB").sum()
     assert figures["n"] == figures["rows"] == len(samples)
     assert figures["patients"] == 12
-    assert figures["cost"] == {"trained_on": 10, "cpu_s": 1.0, "wall_s": 2.0, "peak_mib": 100}
+    assert figures["cost"] == {"trained_on": 10, "cpu_s": 1.0, "wall_s": 2.0, "peak_mib": 100, "card_mib": None}
 
 
 def test_folds_of_another_scale_are_not_compared_with_each_other():
     samples = make_samples()
     parts = [tell(samples, rows, shift=shift) for rows, shift in zip(halves(samples), (0.0, 0.9), strict=True)]
     assert measure_told(samples, parts)["areas"]["removed"]["value"] == 1
-    constant = [Told(p.rows, p.copies, np.tile(share, (len(p.rows), 1)), 1, 0.0, 0.0, None)
+    constant = [Told(p.rows, p.copies, np.tile(share, (len(p.rows), 1)), 1, Cost(0.0, 0.0, None))
                 for p, share in zip(parts, np.array([[0.7, 0.1, 0.1, 0.1], [0.1, 0.7, 0.1, 0.1]]), strict=True)]
     figures = measure_told(samples, constant)
     assert {area["value"] for area in figures["areas"].values()} == {0.5}
@@ -51,7 +52,7 @@ def test_a_score_without_classes_answers_tampered_alone():
     samples = make_samples()
     rows = np.arange(len(samples))
     score = np.where(np.isin(samples.kind, ["FB", "FM"]), 2.0, -np.inf)
-    told = Told(rows, rows * 0, np.full((len(rows), 4), np.nan), 0, 0.1, 0.1, None, score)
+    told = Told(rows, rows * 0, np.full((len(rows), 4), np.nan), 0, Cost(0.1, 0.1, None), score)
     kept = from_plain(to_plain(told))
     for one in (told, kept):
         figures = measure_told(samples, [one], one_scale=True)
@@ -74,7 +75,7 @@ def make_model(name, removed, injected, protocol="clean"):
     figure = {"value": 0.5, "interval": [0.4, 0.6], "n": 3}
     return {"model": name, "words": name, "protocol": protocol, "areas": areas, "n": 3, "rows": 3, "patients": 2,
             "macro_f1": figure, "accuracy": figure, "classes": None,
-            "cost": {"trained_on": 1, "cpu_s": 1.0, "wall_s": 1.0, "peak_mib": None}}  # fmt: skip
+            "cost": {"trained_on": 1, "cpu_s": 1.0, "wall_s": 1.0, "peak_mib": None, "card_mib": None}}  # fmt: skip
 
 
 def test_leaders_are_told_with_those_that_reach_the_same():

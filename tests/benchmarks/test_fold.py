@@ -10,7 +10,7 @@ from benchmarks.small_collection import make_samples
 
 from verict.benchmarks.entries import Experiment, entries_of
 from verict.benchmarks.fit import Tuning
-from verict.benchmarks.fold import fit_fold, read_peak_mib, run_fold, see
+from verict.benchmarks.fold import fit_fold, run_fold, see
 from verict.benchmarks.protocols import CLEAN, LEAKY, deal_folds, make_items
 from verict.benchmarks.samples import Sees, describe_labels, show, turn
 
@@ -114,9 +114,4 @@ def test_classes_that_differ_are_learnt(name, require_extra):
     assert np.mean(classes[told.probabilities.argmax(axis=1)] == samples.kind[told.rows]) > 0.6
     assert (told.tampered == told.probabilities[:, [1, 3]].sum(axis=1)).all()
     assert told.trained_on == len(samples) - len(told.rows)
-    assert told.cpu_s >= 0
-
-
-def test_memory_is_told_where_the_system_tells_it():
-    peak = read_peak_mib()
-    assert peak is None or peak > 10
+    assert told.cost.cpu_s >= 0

@@ -6,7 +6,6 @@ Under the clean protocol each scan is judged by a model that saw neither its pat
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -16,8 +15,9 @@ import numpy as np
 
 from verict import __version__
 from verict.benchmarks import store
+from verict.benchmarks.cost import Meter
 from verict.benchmarks.entries import CLASSIFY
-from verict.benchmarks.fold import Told, forget_peak, read_peak_mib
+from verict.benchmarks.fold import Told
 from verict.benchmarks.prepare import Prepared
 from verict.benchmarks.protocols import CLEAN, Protocol
 from verict.benchmarks.samples import Samples
@@ -154,22 +154,20 @@ def _judge_scan(
         return
     scan = replace(scan, labels=_label_sites(samples, rows))
     subject = make_subject(scan, seed)
-    maps: dict[str, tuple[Case, float, float]] = {}
+    maps: dict[str, tuple[Case, tuple[float, float]]] = {}
     for task in todo:
-        forget_peak()
+        meter = Meter()
         shared = f"{task.protocol.name} {task.entrant.name}"  # classify reads the map that fusion made
         if shared not in maps:
-            wall, cpu = time.perf_counter(), time.process_time()
-            case = score_scan(scan, subject, task.entrant, workers=1)
-            maps[shared] = case, time.process_time() - cpu, time.perf_counter() - wall
-        case, cpu_s, wall_s = maps[shared]
+            maps[shared] = score_scan(scan, subject, task.entrant, workers=1), meter.stop()
+        case, spent = maps[shared]
         spacing = scan.volume.spacing_mm
         at = zip(samples.z[rows], samples.y[rows], samples.x[rows], strict=True)
         scores = np.array([score_at(case.score_map, int(z), int(y), int(x), spacing) for z, y, x in at])
         shares = np.full((len(rows), len(CLASSES)), np.nan)
         if task.judge is not None:
             shares = _classify(task.judge, scan, case, samples, rows)
-        told = Told(rows, np.zeros(len(rows), int), shares, 0, cpu_s, wall_s, read_peak_mib(),
+        told = Told(rows, np.zeros(len(rows), int), shares, 0, meter.read(spent),
                     None if task.judge is not None else scores)  # fmt: skip
         places = None if task.judge is not None else _to_plain(tabulate_places([case]))
         yield task, {"told": store.to_plain(told), "places": places, "seen": str(case.seen)}

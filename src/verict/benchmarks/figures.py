@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from verict.benchmarks.cost import find_highest
 from verict.benchmarks.fold import Told
 from verict.benchmarks.samples import Samples
 from verict.datasets.uci import SiteType
@@ -56,12 +57,12 @@ def measure_told(samples: Samples, told: Sequence[Told], *, one_scale: bool = Fa
     fold = np.concatenate([np.full(len(one.rows), 0 if one_scale else i) for i, one in enumerate(told)])
     items = _Items(kinds, patients, fold, tampered)
     figures["areas"] = {name: _area(items, question, seed) for name, question in QUESTIONS.items()}
-    peaks = [one.peak_mib for one in told if one.peak_mib is not None]
     figures["cost"] = {
         "trained_on": round(float(np.mean([one.trained_on for one in told]))),
-        "cpu_s": round(float(np.mean([one.cpu_s for one in told])), 2),
-        "wall_s": round(float(np.mean([one.wall_s for one in told])), 2),
-        "peak_mib": round(max(peaks)) if peaks else None,
+        "cpu_s": round(float(np.mean([one.cost.cpu_s for one in told])), 2),
+        "wall_s": round(float(np.mean([one.cost.wall_s for one in told])), 2),
+        "peak_mib": _round(find_highest([one.cost.peak_mib for one in told])),
+        "card_mib": _round(find_highest([one.cost.card_mib for one in told])),
     }
     return figures
 
@@ -130,6 +131,10 @@ def _tables(samples: Samples, told: Sequence[Told], names: Sequence[str]) -> np.
     tables = np.zeros((len(names), len(CLASSES), len(CLASSES)), int)
     np.add.at(tables, (owner, truth, said), 1)
     return tables
+
+
+def _round(value: float | None) -> int | None:
+    return None if value is None else round(value)
 
 
 def _accuracy(confusion: np.ndarray) -> float:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from verict.benchmarks.cost import CPU, Cost, Meter
 from verict.benchmarks.entries import Entry, Learner
 from verict.benchmarks.fit import Tuning, extract_features, fit_network, judge, start_network, to_probabilities
 from verict.benchmarks.plain import Normalisation, make_classifier
@@ -43,11 +40,8 @@ class Told:
         (n, 4) in the order of `CLASSES`; NaN where a detector gives none.
     trained_on
         How many items were learnt from.
-    cpu_s, wall_s
-        Of fitting.
-    peak_mib
-        Highest resident memory of the process while fitting and judging, all samples included; None where the system
-        does not tell.
+    cost
+        Seconds of fitting; memory while fitting and judging.
     score
         (n,) "tampered?", higher = more suspicious, where it is not the sum of the probabilities of FB and FM.
     """
@@ -56,9 +50,7 @@ class Told:
     copies: np.ndarray
     probabilities: np.ndarray
     trained_on: int
-    cpu_s: float
-    wall_s: float
-    peak_mib: float | None
+    cost: Cost
     score: np.ndarray | None = None
 
     @property
@@ -90,12 +82,11 @@ def run_fold(
         If torch or scikit-learn is not installed.
     """
     show_items = features or (lambda items: see(entry, samples, items, protocol, tuning))
-    forget_peak()
-    wall, cpu = time.perf_counter(), time.process_time()
+    meter = Meter(tuning.device if entry.learner is Learner.NETWORK else CPU)
     fitted = fit_fold(entry, samples, fold, protocol, tuning, seed=seed, show_items=show_items)
-    spent = time.process_time() - cpu, time.perf_counter() - wall
+    spent = meter.stop()
     probabilities = fitted.tell(fitted.normalisation.apply(show_items(fold.test)))
-    return Told(fold.test.row, fold.test.copy, probabilities, len(fold.train), *spent, read_peak_mib())
+    return Told(fold.test.row, fold.test.copy, probabilities, len(fold.train), meter.read(spent))
 
 
 def see(entry: Entry, samples: Samples, items: Items, protocol: Protocol, tuning: Tuning) -> np.ndarray:
@@ -151,27 +142,10 @@ def _add_channels(entry: Entry, images: np.ndarray) -> np.ndarray:
 
 def extract_all(
     entry: Entry, samples: Samples, copies: int, tuning: Tuning, *, seed: int
-) -> tuple[np.ndarray, float, float]:
-    """(rows x (copies + 1), features) float32 of a frozen network for every item, and the CPU and wall seconds."""
-    wall, cpu = time.perf_counter(), time.process_time()
+) -> tuple[np.ndarray, Cost]:
+    """(rows x (copies + 1), features) float32 of a frozen network for every item, and what that cost."""
+    meter = Meter(tuning.device)
     items = make_items(np.arange(len(samples)), copies)
     windows = show(samples, items, Sees.WINDOW, window_px=tuning.window_px, shows_label=False)
     values = extract_features(entry.make, windows, tuning, seed)
-    return values, time.process_time() - cpu, time.perf_counter() - wall
-
-
-def forget_peak() -> None:
-    """Let the system count this process's peak memory anew, where it can (Linux, proc(5): clear_refs)."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def read_peak_mib() -> float | None:
-    """Highest resident memory of this process since `forget_peak`, in MiB; None where the system does not tell."""
-    if not sys.platform.startswith("linux"):
-        return None
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
-    except (OSError, StopIteration, ValueError):
-        return None
+    return values, meter.read(meter.stop())

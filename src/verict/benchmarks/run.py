@@ -12,6 +12,7 @@ import numpy as np
 
 from verict import __version__
 from verict.benchmarks import store
+from verict.benchmarks.cost import Cost, tell_full_card
 from verict.benchmarks.detectors import judge_detectors, measure_places
 from verict.benchmarks.entries import (
     Entry,
@@ -188,16 +189,17 @@ class _Runner:
                            seed=plan.seed, copies=copies)  # fmt: skip
         folder = plan.out / plan.experiment / "folds" / self.protocol.name / entry.name
         identity = self._identify(entry, samples)
-        features: tuple[Features, float, float] | None = None
+        features: tuple[Features, Cost] | None = None
         told: list[Told] = []
         for done, fold in enumerate(folds):
             self.progress(f"{self.protocol.name}: {entry.words}", done, len(folds))
             file = folder / f"{fold.repeat}-{fold.number}.json"
             known = store.read_unit(file, identity)
             if known is None:
-                if entry.learner is Learner.FROZEN and features is None:
-                    features = self._extract(entry, samples, copies)
-                known = store.to_plain(self._fit(entry, samples, fold, features))
+                with tell_full_card():
+                    if entry.learner is Learner.FROZEN and features is None:
+                        features = self._extract(entry, samples, copies)
+                    known = store.to_plain(self._fit(entry, samples, fold, features))
                 store.write_unit(file, identity, known)
             told.append(store.from_plain(known))
         return told
@@ -205,7 +207,7 @@ class _Runner:
     def _identify(self, entry: Entry, samples: Samples) -> str:
         """All that decides what a fold gives; words may change."""
         plan, start = self.plan, self.weights.get(entry.make)
-        tuning = {k: v for k, v in asdict(plan.tuning).items() if k not in ("imagenet", "device")}
+        tuning = {k: v for k, v in asdict(plan.tuning).items() if k != "imagenet"}
         parts = {"entry": asdict(entry), "protocol": asdict(self.protocol)}
         return store.identify({
             **{name: {k: v for k, v in own.items() if k != "words"} for name, own in parts.items()},
@@ -215,22 +217,23 @@ class _Runner:
             "copies": plan.copies,
         })  # fmt: skip
 
-    def _extract(self, entry: Entry, samples: Samples, copies: int) -> tuple[Features, float, float]:
-        """What a frozen network gives of any item, and the seconds one item took."""
-        values, cpu_s, wall_s = extract_all(entry, samples, copies, self.plan.tuning, seed=self.plan.seed)
+    def _extract(self, entry: Entry, samples: Samples, copies: int) -> tuple[Features, Cost]:
+        """What a frozen network gives of any item, and what all of them cost."""
+        values, cost = extract_all(entry, samples, copies, self.plan.tuning, seed=self.plan.seed)
 
         def look_up(items: Items) -> np.ndarray:
             return values[items.row * (copies + 1) + items.copy]
 
-        return look_up, cpu_s / len(values), wall_s / len(values)
+        return look_up, cost
 
-    def _fit(
-        self, entry: Entry, samples: Samples, fold: Fold, features: tuple[Features, float, float] | None
-    ) -> Told:
-        look_up, cpu_s, wall_s = features or (None, 0.0, 0.0)
+    def _fit(self, entry: Entry, samples: Samples, fold: Fold, features: tuple[Features, Cost] | None) -> Told:
+        look_up, extracting = features or (None, None)
         told = run_fold(entry, samples, fold, self.protocol, self.plan.tuning, seed=self.plan.seed, features=look_up)
-        own = len(fold.train)
-        return replace(told, cpu_s=told.cpu_s + own * cpu_s, wall_s=told.wall_s + own * wall_s)
+        if extracting is None:
+            return told
+        copies = self.plan.copies if entry.learns_from_copies else 0
+        share = len(fold.train) / (len(samples) * (copies + 1))  # of all items, those this fold learns from
+        return replace(told, cost=told.cost.after(extracting, share))
 
 
 def _find_starts(plan: Plan, entries: Sequence[Entry]) -> dict[str, Weights]:

@@ -7,11 +7,13 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from verict.benchmarks.cost import Cost
 from verict.benchmarks.fold import Told
 from verict.benchmarks.plain import missing_extra
 from verict.errors import OutputError
@@ -66,9 +68,7 @@ def to_plain(told: Told) -> dict[str, Any]:
         "probabilities": [[finite(p) for p in row] for row in told.probabilities.tolist()],
         "score": None if told.score is None else [finite(s) for s in told.score.tolist()],
         "trained_on": told.trained_on,
-        "cpu_s": told.cpu_s,
-        "wall_s": told.wall_s,
-        "peak_mib": told.peak_mib,
+        **asdict(told.cost),
     }
 
 
@@ -77,8 +77,9 @@ def from_plain(document: Mapping[str, Any]) -> Told:
     score = document["score"]
     return Told(
         np.array(document["rows"], np.int64), np.array(document["copies"], np.int64),
-        np.array(document["probabilities"], np.float64).reshape(-1, 4), document["trained_on"], document["cpu_s"],
-        document["wall_s"], document["peak_mib"], None if score is None else np.array(score, np.float64),
+        np.array(document["probabilities"], np.float64).reshape(-1, 4), document["trained_on"],
+        Cost(document["cpu_s"], document["wall_s"], document["peak_mib"], document.get("card_mib")),
+        None if score is None else np.array(score, np.float64),
     )  # fmt: skip
 
 

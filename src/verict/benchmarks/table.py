@@ -192,14 +192,11 @@ def _grid_each(rows: Sequence[_Row]) -> Grid:
 def _grid_cost(rows: Sequence[_Row]) -> Grid:
     note = ("Of one fold, or of one scan for detectors: items learnt from, CPU seconds of fitting (detectors: of "
             "judging), highest memory of the whole process.")  # fmt: skip
-    told = []
-    for row in rows:
-        cells = []
-        for protocol in (LEAKY, CLEAN):
-            cost = row.find(protocol, "cost")
-            cells += [ABSENT] * 3 if cost is None else [str(cost["trained_on"]), f"{cost['cpu_s']:.1f}",
-                                                        str(cost["peak_mib"] or ABSENT)]  # fmt: skip
-        told.append((row.words, *cells))
+    costs = [[row.find(protocol, "cost") for protocol in (LEAKY, CLEAN)] for row in rows]
+    if any(cost and cost["card_mib"] for both in costs for cost in both):
+        note += " On a graphics card: seconds by the clock, and what was held on the card behind the plus."
+    told = [(row.words, *(cell for cost in both for cell in _say_cost(cost)))
+            for row, both in zip(rows, costs, strict=True)]  # fmt: skip
     columns = ("model", *(f"{what}, {protocol}" for protocol in (LEAKY, CLEAN) for what in ("items", "CPU s", "MiB")))
     return Grid("What it costs", note, columns, tuple(told))
 
@@ -212,6 +209,15 @@ def _grid_places(document: Document) -> Grid:
             cells = [f"{_say(one['detector'])}; {_short(one['content_only'])}" for one in entry["areas"].values()]
             told.append((f"{entry['model']}, {entry['protocol']}", *cells))
     return Grid("At the places of `verict evaluate`", note, ("detector", *PLACE_WORDS.values()), tuple(told))
+
+
+def _say_cost(cost: Mapping[str, Any] | None) -> tuple[str, str, str]:
+    if cost is None:
+        return ABSENT, ABSENT, ABSENT
+    own = str(cost["peak_mib"] or ABSENT)
+    if cost["card_mib"] is None:
+        return str(cost["trained_on"]), f"{cost['cpu_s']:.1f}", own
+    return str(cost["trained_on"]), f"{cost['wall_s']:.1f} by the clock", f"{own} + {cost['card_mib']}"
 
 
 def _n(row: _Row) -> str:
