@@ -138,12 +138,16 @@ def test_detectors_answer_at_the_same_places_and_go_on_where_they_were(collectio
     plan = check_plan(Plan(Experiment.DETECTORS, collection, tmp_path, protocol="both", models=("spectrum", CLASSIFY)))
     first = run_bench(plan)
     rows = {(m["protocol"], m["model"]): m for m in first.document["models"]}
-    assert set(rows) == {("leaky", "spectrum"), ("clean", "spectrum"), ("clean", CLASSIFY)}
+    assert set(rows) == {(p, name) for p in ("leaky", "clean") for name in ("spectrum", CLASSIFY)}
     assert rows["clean", "spectrum"]["macro_f1"] is None
     assert rows["clean", CLASSIFY]["macro_f1"]["n"] == 14
     assert rows["clean", CLASSIFY]["areas"].keys() == rows["clean", "spectrum"]["areas"].keys()
     units = sorted(tmp_path.rglob("scans/*/*/*.json"))
-    assert len(units) == 3 * 14
+    assert len(units) == 4 * 14
+    (gap,) = first.document["gaps"]
+    assert gap["model"] == CLASSIFY
+    assert gap["macro_f1"]["n"] == first.document["data"]["patients"]
+    assert gap["macro_f1"]["value"] == 0, "nothing was fitted on these patients: the shipped models judge both times"
     times = [unit.stat().st_mtime_ns for unit in units]
     assert without_times(run_bench(plan).document) == without_times(first.document)
     assert [unit.stat().st_mtime_ns for unit in units] == times

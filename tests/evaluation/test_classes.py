@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from verict.datasets.uci import SiteType
 from verict.detect.four_classes import BOUND, CLASSES, FourClasses, columns_of
-from verict.evaluation.classes import Site, content_only, macro_f1, measure_sites
+from verict.evaluation import classes as module
+from verict.evaluation.classes import Site, SiteJudge, choose_classes, content_only, macro_f1, measure_sites
 from verict.report.classes import to_csv, to_document
 
 RIGHT = {SiteType.TB: (-5, -5), SiteType.FB: (-5, 5), SiteType.TM: (5, -5), SiteType.FM: (5, 5)}
@@ -41,6 +44,16 @@ def test_an_undefined_score_counts_as_lowest_and_an_extreme_one_no_more_than_the
     columns = columns_of(np.array([np.nan, 99.0]), np.array([-np.inf, -99.0]))
     assert columns[:, 0].tolist() == [-BOUND, BOUND]
     assert columns[:, 1].tolist() == [-BOUND, -BOUND]
+
+
+def test_a_patient_learnt_from_is_judged_by_the_fold_without_them_unless_leaks_are_asked_for(monkeypatch):
+    monkeypatch.setattr(module, "identify_patient", lambda patient: f"id of {patient}")
+    shipped = replace(by_hand(), card={"training": {"seen": {"patients": {"id of known": 1}}}})
+    folds = [by_hand() for _ in range(3)]
+    assert choose_classes(shipped, folds, "known") is folds[1]
+    assert choose_classes(shipped, folds, "another") is shipped
+    assert choose_classes(shipped, None, "known") is shipped
+    assert SiteJudge(leaky=True).weights == SiteJudge().weights
 
 
 def test_all_right_is_one_everywhere():

@@ -71,7 +71,7 @@ def judge_detectors(
     folder
         Gets one file a protocol, detector and scan.
     names
-        Of the registry, or `CLASSIFY`, which runs under the clean protocol alone.
+        Of the registry, or `CLASSIFY`.
     protocols
         See above.
     scans
@@ -128,15 +128,16 @@ def _say(measured: Measured) -> dict[str, Any]:
 def _make_tasks(protocol: Protocol, names: Iterable[str], sha256: str, seed: int) -> Iterator[_Task]:
     for name in names:
         is_clean = protocol is CLEAN
-        if name == CLASSIFY and not is_clean:
-            continue
+        judge = SiteJudge(WEIGHTS, leaky=not is_clean) if name == CLASSIFY else None
         entrant = enter(fusion.NAME if name == CLASSIFY else name)
         if not is_clean:
             entrant = replace(entrant, folds=())
         model = "" if entrant.shipped is None else str(entrant.shipped.card["sha256"])
-        parts = {"verict": __version__, "data": sha256, "model": model, "name": name, "protocol": protocol.name,
-                 "seed": seed}  # fmt: skip
-        yield _Task(protocol, name, entrant, SiteJudge(WEIGHTS) if name == CLASSIFY else None, store.identify(parts))
+        parts: dict[str, Any] = {"verict": __version__, "data": sha256, "model": model, "name": name,
+                                 "protocol": protocol.name, "seed": seed}  # fmt: skip
+        if judge is not None:
+            parts["judge"] = judge.weights
+        yield _Task(protocol, name, entrant, judge, store.identify(parts))
 
 
 def _read(

@@ -15,6 +15,7 @@ from verict.benchmarks import store
 from verict.benchmarks.cost import Cost, tell_full_card
 from verict.benchmarks.detectors import judge_detectors, measure_places
 from verict.benchmarks.entries import (
+    CLASSIFY,
     Entry,
     Experiment,
     Learner,
@@ -262,9 +263,9 @@ def _conclude(
             models.append({"protocol": protocol, "model": name, "words": words[name], **figures})
     for name in words:
         both = [told.get((protocol.name, name)) for protocol in choose_protocols(BOTH)]
-        if all(both) and plan.experiment is not Experiment.DETECTORS:
-            pair = prepared.cornered, prepared.placed
-            gaps.append({"model": name, **measure_gap(pair, (both[0] or [], both[1] or []), seed=plan.seed)})
+        if all(both) and (plan.experiment is not Experiment.DETECTORS or name == CLASSIFY):
+            leaky, clean = (_samples_of(plan, prepared, protocol.name) for protocol in choose_protocols(BOTH))
+            gaps.append({"model": name, **measure_gap((leaky, clean), (both[0] or [], both[1] or []), seed=plan.seed)})
     document = {
         "schema": store.SCHEMA,
         "experiment": str(plan.experiment),

@@ -97,7 +97,7 @@ def classify_collection(
     like = [LungPlace(**place) for place in shipped.card["training"]["removals_lay"]]
     scored = score_collection(folder, weights=weights, like=like, seed=seed, workers=workers, progress=progress,
                               failures=failures)
-    return [replace(site, probabilities=_say(site, _choose_classes(shipped, folds, site.patient))) for site in scored]
+    return [replace(site, probabilities=_say(site, choose_classes(shipped, folds, site.patient))) for site in scored]
 
 
 def score_collection(
@@ -130,17 +130,27 @@ class SiteJudge:
     ----------
     weights
         Folder of the models.
+    leaky
+        Judge by the shipped models, whatever they were fitted on: for comparisons only.
     """
 
-    def __init__(self, weights: Path = WEIGHTS) -> None:
-        self._nodules = enter("nodule", weights)
-        self._shipped, self._folds = load_classes(weights), load_class_folds(weights)
+    def __init__(self, weights: Path = WEIGHTS, *, leaky: bool = False) -> None:
+        nodules = enter("nodule", weights)
+        self._nodules = replace(nodules, folds=()) if leaky else nodules
+        self._shipped = load_classes(weights)
+        self._folds = None if leaky else load_class_folds(weights)
+
+    @property
+    def weights(self) -> dict[str, object]:
+        """What tells these models from others."""
+        nodules, own = self._nodules.shipped, self._shipped.card
+        return {"nodule": nodules and nodules.card["sha256"], "weights": own["weights"], "folds": own["folds"]}
 
     def classify(self, scan: Scan, score_map: ScoreMap, seen: Seen) -> list[Site]:
         """The sites of one scan by the map `verict.detect.fusion` gave it."""
         places = _placed(scan)
         scored = _score_places(scan, places, self._nodules, score_map, seen) if places and scan.lungs.any_found else []
-        return [replace(site, probabilities=_say(site, _choose_classes(self._shipped, self._folds, site.patient)))
+        return [replace(site, probabilities=_say(site, choose_classes(self._shipped, self._folds, site.patient)))
                 for site in scored]
 
 
@@ -198,10 +208,10 @@ def _map_tampering(scan: Scan, entrant: Entrant, workers: int | None) -> tuple[S
     return examine_blind(entrant.make(model), scan.volume, scan.lungs, workers=workers)[0], seen
 
 
-def _choose_classes(shipped: FourClasses, folds: Sequence[FourClasses], patient: str) -> FourClasses:
-    """The weights that were fitted without this patient."""
+def choose_classes(shipped: FourClasses, folds: Sequence[FourClasses] | None, patient: str) -> FourClasses:
+    """The weights that were fitted without this patient; the shipped ones without folds."""
     fold = shipped.card["training"]["seen"]["patients"].get(identify_patient(patient))
-    return shipped if fold is None else folds[fold]
+    return shipped if fold is None or folds is None else folds[fold]
 
 
 def measure_sites(sites: Sequence[Site], *, seed: int = 0) -> dict[str, object]:
