@@ -171,6 +171,9 @@ def test_the_demo_finds_its_forgery_by_the_pixels(
         assert len(list((tmp_path / "d" / name).iterdir())) == demo.SLICES
     assert content["series"][0]["verdict"] == "suspicious"
     assert "by fusion" in done.stdout
+    assert "shows: cancer: a" in done.stdout, "the nodule of the untouched scan"
+    assert "shows: no cancer seen" in done.stdout
+    assert "most likely FB" in done.stdout
     assert "in the pixels alone" in done.stdout
     assert str(tmp_path / "d" / "forged.html") in done.stdout
     one = pydicom.dcmread(next((tmp_path / "d" / "forged").iterdir()), stop_before_pixels=True)

@@ -18,11 +18,12 @@ from verict.ct.phantom.nodules import Attachment, NoduleOrder, NoduleShape
 from verict.ct.phantom.scanner import Protocol
 from verict.ct.read import read_series
 from verict.ct.volume import CTVolume
-from verict.detect.result import Region, ScanResult, Verdict
+from verict.detect.result import Region, ScanResult, SeriesResult, Verdict
 from verict.errors import OutputError, VerictError
 from verict.report.html import to_html
 from verict.report.json import to_text
 from verict.report.output import write_text
+from verict.report.words import say_likely, say_shown
 from verict.tamper.mark import write_forgery
 from verict.tamper.repaint import ForgeryKind, NoiseKind, RepaintConfig, repaint
 
@@ -34,6 +35,7 @@ NODULES = NoduleOrder(  # solid and free, as those that CT-GAN removes; small en
 GRAIN = 1.04  # zoom of the added noise: CT-GAN's own where the lung spreads by 75 HU, as around a real cancer
 NEAR_MM = 15.0  # half a repainted cube: nearer than that is the same place
 TRUTH_FILE = "demo.json"  # what was forged and where; also tells a former demo's folder from any other
+INDENT = " " * 16
 DEFAULT_OUT = Path("verict-demo")
 
 
@@ -143,7 +145,7 @@ def judge_untouched(result: ScanResult, console: Console) -> list[str]:
     if not result.series:
         return [_not_examined("untouched", result)]
     series = result.series[0]
-    console.print(f"Untouched scan: {series.verdict}: {series.reason}")
+    _say_verdict("Untouched scan: ", series, console)
     return ["the untouched scan was called suspicious"] if series.verdict is Verdict.SUSPICIOUS else []
 
 
@@ -152,16 +154,25 @@ def judge_forged(result: ScanResult, truth: _Truth, console: Console) -> list[st
     if not result.series:
         return [_not_examined("forged", result)]
     series = result.series[0]
-    console.print(f"Forged scan:    {series.verdict}: {series.reason}")
+    _say_verdict("Forged scan:    ", series, console)
     decisive = [r for r in series.regions if r.decisive]
     if series.verdict is not Verdict.SUSPICIOUS or not decisive:
         return ["the forged scan was not called suspicious"]
     best = max(decisive, key=lambda r: r.score)
     off_mm = dist(best.centre_mm_lps, truth.mm_lps)
     console.print(f"Found:          {_place(best)}, {off_mm:.0f} mm from the middle of the forgery")
+    likely = next((say_likely(p) for p in series.places if p.region == series.regions.index(best)), "")
+    if likely:
+        console.print(f"{INDENT}{likely}")
     if off_mm > NEAR_MM:
         return [f"the strongest region lies {off_mm:.0f} mm from the forgery; at most {NEAR_MM:.0f} mm is its place"]
     return []
+
+
+def _say_verdict(title: str, series: SeriesResult, console: Console) -> None:
+    """Both answers: whether it was tampered with, and whether it shows a cancer."""
+    console.print(f"{title}{series.verdict}: {series.reason}")
+    console.print(f"{INDENT}shows: {say_shown(series.shows)}")
 
 
 def _place(region: Region) -> str:
