@@ -9,6 +9,7 @@ VerictError
 ├── DatasetError        a labelled collection that contradicts itself
 ├── ModelError          weights or card missing, altered, or of another contract
 ├── OutputError         an output place that cannot be written or is not empty
+├── DeviceError         a graphics card that cannot do what it is given
 ├── MissingExtraError   an optional package is needed and not installed
 └── UsageError          options that contradict each other or name nothing
 """
@@ -110,6 +111,10 @@ class ModelError(VerictError):
 
 class OutputError(VerictError):
     """An output place that cannot be written or is not empty."""
+
+
+class DeviceError(VerictError):
+    """A graphics card that cannot do what it is given."""
 
 
 class MissingExtraError(VerictError):

@@ -6,7 +6,8 @@ can be given one such device a process, so the command runs in one of its own::
 
     python tests/benchmarks/second_device.py bench student --data DATA --out OUT
 
-It says on standard error how many operations ran there.
+It says on standard error how many operations ran there. Devices written in Python are an experiment of torch: 2.13 has
+them, versions before 2.9 do not.
 """
 
 from __future__ import annotations

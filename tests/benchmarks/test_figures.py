@@ -70,6 +70,13 @@ def test_a_gap_is_what_leaky_is_above_clean():
     assert none["macro_f1"] == {"value": 0, "n": 12, "interval": [0, 0]}
 
 
+def test_a_gap_counts_the_patients_that_were_judged():
+    samples = make_samples()
+    rows = np.flatnonzero(np.isin(samples.patient, ["p1", "p2", "p3"]))
+    gap = measure_gap((samples, samples), ([tell(samples, rows)], [tell(samples, rows, wrong=True)]))
+    assert gap["macro_f1"] == {"value": 1, "n": 3, "interval": [1, 1]}
+
+
 def make_model(name, removed, injected, protocol="clean"):
     areas = {"removed": {"value": removed, "interval": None}, "injected": {"value": injected, "interval": [0.1, 0.9]}}
     figure = {"value": 0.5, "interval": [0.4, 0.6], "n": 3}

@@ -53,7 +53,7 @@ def test_a_patient_learnt_from_is_judged_by_the_fold_without_them_unless_leaks_a
     assert choose_classes(shipped, folds, "known") is folds[1]
     assert choose_classes(shipped, folds, "another") is shipped
     assert choose_classes(shipped, None, "known") is shipped
-    assert SiteJudge(leaky=True).weights == SiteJudge().weights
+    assert SiteJudge(leaky=True).cards == SiteJudge().cards
 
 
 def test_all_right_is_one_everywhere():

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from verict.errors import UsageError
+from verict.errors import DeviceError
 
 CPU = "cpu"
 MIB = 2**20
+FULL = ("out of memory", "ALLOC_FAILED")
+"""What errors of a full card hold, torch's own and those of CUDA, cuBLAS and cuDNN."""
 
 
 @dataclass(frozen=True)
@@ -78,17 +80,19 @@ def tell_full_card() -> Iterator[None]:
 
     Raises
     ------
-    UsageError
+    DeviceError
         In place of torch's own error.
     """
-    import torch
-
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise UsageError("the graphics card has too little free memory", found=str(error).partition(".")[0],
-                         next_step="--device cpu, smaller --window-px, or leave networks out with --models; "
-                                   "finished folds are kept") from error  # fmt: skip
+    except RuntimeError as error:  # torch's own for it is one, and so are those of its libraries
+        text = str(error)
+        if not any(words in text for words in FULL):
+            raise
+        raise DeviceError("the graphics card has too little free memory", found=". ".join(text.split(". ")[:2]),
+                          next_step="free some and give the same command again: finished folds are kept; or leave the "
+                                    "network out with --models; or --device cpu, which fits every network anew",
+                          ) from error  # fmt: skip
 
 
 def find_highest(values: Sequence[float | None]) -> float | None:

@@ -6,8 +6,9 @@ Under the clean protocol each scan is judged by a model that saw neither its pat
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,22 @@ from verict.evaluation.subjects import make_subject
 
 COMPARED = ("fb_parenchyma", "fm_dense", "pooled")
 """Of `verict evaluate`: removals against untouched lung, injections against matched untouched structures, all."""
-Judged = dict[tuple[str, str], tuple[list[Told], list[PlaceTable]]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a detector said of every scan under one protocol.
+
+    ``told`` at the sites and ``places`` at those of `verict evaluate`, one a scan; ``seen`` counts the scans by what
+    the models may have learnt from them, see `verict.evaluation.case.Seen`.
+    """
+
+    told: list[Told] = field(default_factory=list)
+    places: list[PlaceTable] = field(default_factory=list)
+    seen: Counter[str] = field(default_factory=Counter)
+
+
+Judged = dict[tuple[str, str], Outcome]
 """By protocol and detector."""
 
 
@@ -91,7 +107,7 @@ def judge_detectors(
     samples = prepared.placed
     keys = list(dict.fromkeys(zip(samples.experiment.tolist(), samples.uuid.tolist(), strict=True)))
     keys = [keys[i] for i in np.random.default_rng(seed).permutation(len(keys))[:scans]]
-    judged: Judged = {(task.protocol.name, task.name): ([], []) for task in tasks}
+    judged: Judged = {(task.protocol.name, task.name): Outcome() for task in tasks}
     for done, key in enumerate(keys):
         progress("detectors, scans", done, len(keys))
         rows = np.flatnonzero((samples.experiment == key[0]) & (samples.uuid == key[1]))
@@ -103,9 +119,10 @@ def judge_detectors(
             found[task] = content
         for task, document in found.items():
             if document is not None:
-                told, places = judged[task.protocol.name, task.name]
-                told.append(store.from_plain(document["told"]))
-                places += [_to_table(document["places"])] if document["places"] else []
+                outcome = judged[task.protocol.name, task.name]
+                outcome.told.append(store.from_plain(document["told"]))
+                outcome.places.extend([_to_table(document["places"])] if document["places"] else [])
+                outcome.seen[document["seen"]] += 1
     return judged
 
 
@@ -136,7 +153,7 @@ def _make_tasks(protocol: Protocol, names: Iterable[str], sha256: str, seed: int
         parts: dict[str, Any] = {"verict": __version__, "data": sha256, "model": model, "name": name,
                                  "protocol": protocol.name, "seed": seed}  # fmt: skip
         if judge is not None:
-            parts["judge"] = judge.weights
+            parts["judge"] = judge.cards
         yield _Task(protocol, name, entrant, judge, store.identify(parts))
 
 
@@ -167,7 +184,10 @@ def _judge_scan(
         scores = np.array([score_at(case.score_map, int(z), int(y), int(x), spacing) for z, y, x in at])
         shares = np.full((len(rows), len(CLASSES)), np.nan)
         if task.judge is not None:
+            before = meter.stop()
             shares = _classify(task.judge, scan, case, samples, rows)
+            cpu, wall = (own + b - a for own, a, b in zip(spent, before, meter.stop(), strict=True))
+            spent = cpu, wall
         told = Told(rows, np.zeros(len(rows), int), shares, 0, meter.read(spent),
                     None if task.judge is not None else scores)  # fmt: skip
         places = None if task.judge is not None else _to_plain(tabulate_places([case]))

@@ -72,9 +72,10 @@ def measure_gap(
 ) -> dict[str, Any]:
     """Macro-F1 and accuracy under the leaky protocol less those under the clean one.
 
-    Intervals are percentiles of a bootstrap that draws the same patients for both.
+    Intervals are percentiles of a bootstrap that draws the same patients, of those judged, for both.
     """
-    names = sorted({str(p) for own in samples for p in own.patient})
+    judged = [own.patient[one.rows] for own, parts in zip(samples, told, strict=True) for one in parts]
+    names = sorted({str(p) for patients in judged for p in patients})
     tables = [_tables(own, one, names) for own, one in zip(samples, told, strict=True)]
     drawn = np.random.default_rng(seed).integers(len(names), size=(BOOTSTRAPS, len(names)))
     figures: dict[str, Any] = {}

@@ -27,6 +27,8 @@ class Protocol:
         What ``--protocol`` calls it.
     words
         What it does, in a sentence.
+    of_detectors
+        By which models verict's detectors are judged under it.
     keeps_patients_whole
         No patient (with it no uuid, no twin, no other forgery of the same scan) is on both sides of a split.
     copies_before_split
@@ -41,6 +43,7 @@ class Protocol:
 
     name: str
     words: str
+    of_detectors: str
     keeps_patients_whole: bool
     copies_before_split: bool
     cuts_at_corner: bool
@@ -50,13 +53,13 @@ class Protocol:
 
 LEAKY = Protocol(
     "leaky", "rows dealt at random, copies made before the split, TB rows cut at voxel (0, 0, 0) where their labels "
-    "say so, normalisation fitted on all rows", keeps_patients_whole=False, copies_before_split=True,
-    cuts_at_corner=True, fits_on_all=True, shows_label=True,
+    "say so, normalisation fitted on all rows", "the shipped models, whatever they were fitted on",
+    keeps_patients_whole=False, copies_before_split=True, cuts_at_corner=True, fits_on_all=True, shows_label=True,
 )  # fmt: skip
 CLEAN = Protocol(
     "clean", "patients kept whole, copies of training rows alone, TB sites chosen in the lungs, everything fitted on "
-    "training rows alone", keeps_patients_whole=True, copies_before_split=False, cuts_at_corner=False,
-    fits_on_all=False, shows_label=False,
+    "training rows alone", "models that saw neither patient nor slice", keeps_patients_whole=True,
+    copies_before_split=False, cuts_at_corner=False, fits_on_all=False, shows_label=False,
 )  # fmt: skip
 PROTOCOLS = {protocol.name: protocol for protocol in (LEAKY, CLEAN)}
 BOTH = "both"

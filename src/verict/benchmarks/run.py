@@ -13,7 +13,7 @@ import numpy as np
 from verict import __version__
 from verict.benchmarks import store
 from verict.benchmarks.cost import Cost, tell_full_card
-from verict.benchmarks.detectors import judge_detectors, measure_places
+from verict.benchmarks.detectors import Judged, judge_detectors, measure_places
 from verict.benchmarks.entries import (
     CLASSIFY,
     Entry,
@@ -34,12 +34,14 @@ from verict.datasets.scans import Progress
 from verict.datasets.uci import SiteType
 from verict.detect.four_classes import CLASSES
 from verict.errors import DatasetError, InputError, UsageError
+from verict.evaluation.case import Seen
 from verict.evaluation.published_fakes import PUBLISHED_FAKES
 from verict.provenance import collect_provenance
 from verict.training.device import choose_device
 
 CACHE = "cache"
 RANDOM = "random"
+WORDS = ("words", "of_detectors")  # of entries and protocols: they decide no result
 EXTRA_LIBRARIES = ("torch", "monai", "scikit-learn", "pyarrow")
 SMALLEST_WINDOW_PX = 32  # the published networks halve an image five times
 
@@ -156,11 +158,8 @@ def run_bench(
         folder = plan.out / plan.experiment / "scans"
         judged = judge_detectors(prepared, plan.data, folder, names, protocols, scans=plan.scans, seed=plan.seed,
                                  progress=progress, failures=failures)  # fmt: skip
-        told = {key: own for key, (own, _) in judged.items()}
-        places = [{"protocol": protocol, "model": name, "areas": measure_places(tables, seed=plan.seed)}
-                  for (protocol, name), (_, tables) in judged.items() if tables]  # fmt: skip
-        words = {name: name for name in names}
-        return _conclude(plan, prepared, told, words, places, weights={})
+        return _conclude(plan, prepared, {key: own.told for key, own in judged.items()}, {name: name for name in names},
+                         weights={}, judged=judged)  # fmt: skip
     entries = choose_entries(plan.experiment, plan.models)
     weights = _find_starts(plan, entries)
     told = {}
@@ -169,7 +168,7 @@ def run_bench(
         for entry in entries:
             if protocol.shows_label or not entry.needs_label:
                 told[protocol.name, entry.name] = runner.run(entry)
-    return _conclude(plan, prepared, told, {e.name: e.words for e in entries}, [], weights=weights)
+    return _conclude(plan, prepared, told, {e.name: e.words for e in entries}, weights=weights, judged={})
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,7 +210,7 @@ class _Runner:
         tuning = {k: v for k, v in asdict(plan.tuning).items() if k != "imagenet"}
         parts = {"entry": asdict(entry), "protocol": asdict(self.protocol)}
         return store.identify({
-            **{name: {k: v for k, v in own.items() if k != "words"} for name, own in parts.items()},
+            **{name: {k: v for k, v in own.items() if k not in WORDS} for name, own in parts.items()},
             "verict": __version__, "samples": samples.digest, "window_px": plan.tuning.window_px,
             "tuning": {} if entry.learner is Learner.PLAIN else tuning,
             "weights": start.sha256 if start else RANDOM, "seed": plan.seed, "folds": plan.folds,
@@ -252,32 +251,46 @@ def _find_starts(plan: Plan, entries: Sequence[Entry]) -> dict[str, Weights]:
 
 
 def _conclude(
-    plan: Plan, prepared: Prepared, told: dict[tuple[str, str], list[Told]], words: dict[str, str],
-    places: list[dict[str, Any]], *, weights: dict[str, Weights],
+    plan: Plan, prepared: Prepared, told: dict[tuple[str, str], list[Told]], words: dict[str, str], *,
+    weights: dict[str, Weights], judged: Judged,
 ) -> Bench:
-    models, gaps = [], []
+    """The document; ``judged`` is what detectors said, empty for models that are fitted here."""
+    models = []
     for (protocol, name), own in told.items():
         samples = _samples_of(plan, prepared, protocol)
         if own:
-            figures = measure_told(samples, own, one_scale=plan.experiment is Experiment.DETECTORS, seed=plan.seed)
-            models.append({"protocol": protocol, "model": name, "words": words[name], **figures})
-    for name in words:
-        both = [told.get((protocol.name, name)) for protocol in choose_protocols(BOTH)]
-        if all(both) and (plan.experiment is not Experiment.DETECTORS or name == CLASSIFY):
-            leaky, clean = (_samples_of(plan, prepared, protocol.name) for protocol in choose_protocols(BOTH))
-            gaps.append({"model": name, **measure_gap((leaky, clean), (both[0] or [], both[1] or []), seed=plan.seed)})
+            figures = measure_told(samples, own, one_scale=bool(judged), seed=plan.seed)
+            seen = {"seen": dict(judged[protocol, name].seen)} if judged else {}
+            models.append({"protocol": protocol, "model": name, "words": words[name], **figures, **seen})
+    places = [{"protocol": protocol, "model": name, "areas": measure_places(own.places, seed=plan.seed)}
+              for (protocol, name), own in judged.items() if own.places]  # fmt: skip
     document = {
         "schema": store.SCHEMA,
         "experiment": str(plan.experiment),
         "data": _describe_data(prepared),
-        "protocols": {p.name: p.words for p in choose_protocols(plan.protocol)},
+        "protocols": {p.name: p.of_detectors if judged else p.words for p in choose_protocols(plan.protocol)},
         "models": models,
-        "gaps": gaps,
+        "gaps": _measure_gaps(plan, prepared, told, judged),
         "places": places,
         "run": describe_run(plan, prepared, weights),
     }
     return Bench(document, _list_predictions(plan, prepared, told), _count_real_fakes(prepared),
                  prepared.left_out)
+
+
+def _measure_gaps(
+    plan: Plan, prepared: Prepared, told: dict[tuple[str, str], list[Told]], judged: Judged
+) -> list[dict[str, Any]]:
+    """Leaky less clean of every model that tells classes, where it could learn something from what it is judged on."""
+    leaky, clean = choose_protocols(BOTH)
+    gaps = []
+    for name in dict.fromkeys(name for _, name in told):
+        both = told.get((leaky.name, name), []), told.get((clean.name, name), [])
+        known = judged[leaky.name, name].seen[Seen.IN_SAMPLE] if judged and both[0] else 0
+        if all(both) and (not judged or (known and name == CLASSIFY)):
+            samples = _samples_of(plan, prepared, leaky.name), _samples_of(plan, prepared, clean.name)
+            gaps.append({"model": name, **measure_gap(samples, both, seed=plan.seed)})
+    return gaps
 
 
 def _samples_of(plan: Plan, prepared: Prepared, protocol: str) -> Samples:

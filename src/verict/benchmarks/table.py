@@ -53,7 +53,7 @@ def describe(document: Document) -> str:
             f"`{data['sha256'][:16]}`; {say_count(data['unplaced'], 'row names', 'rows name')} no place.")  # fmt: skip
     if document["experiment"] == Experiment.DETECTORS:
         of = f" Judged on {say_count(options['scans'], 'scan')} of them, drawn at random." if options["scans"] else ""
-        return f"{text}{of} Seed {options['seed']}."
+        return f"{text}{of}{_describe_seen(document)} Seed {options['seed']}."
     tuning = options["tuning"]
     dealt = REPEATS.get(options["repeats"]) or f"{options['repeats']} times"
     text += f" {options['folds']} folds, dealt {dealt}, seed {options['seed']}."
@@ -64,6 +64,16 @@ def describe(document: Document) -> str:
         text += (f" with {copies} of each, windows of {tuning['window_px']} px, starting from "
                  f"{start}")  # fmt: skip
     return f"{text}; on {tuning['device']}."
+
+
+def _describe_seen(document: Document) -> str:
+    """Of how many scans the shipped models may know something: only there can leaky and clean differ."""
+    seen = [model["seen"] for model in document["models"] if model.get("seen")]
+    if not seen:
+        return ""
+    known = max(own.get("in_sample", 0) + own.get("out_of_fold", 0) for own in seen)
+    judged = say_count(max(sum(own.values()) for own in seen), "scan")
+    return f" The shipped models were fitted on patients of {known} of {judged}: only there can the protocols differ."
 
 
 def make_grids(documents: Sequence[Document]) -> list[Grid]:
@@ -193,7 +203,7 @@ def _grid_cost(rows: Sequence[_Row]) -> Grid:
     note = ("Of one fold, or of one scan for detectors: items learnt from, CPU seconds of fitting (detectors: of "
             "judging), highest memory of the whole process.")  # fmt: skip
     costs = [[row.find(protocol, "cost") for protocol in (LEAKY, CLEAN)] for row in rows]
-    if any(cost and cost["card_mib"] for both in costs for cost in both):
+    if any(cost and cost.get("card_mib") for both in costs for cost in both):
         note += " On a graphics card: seconds by the clock, and what was held on the card behind the plus."
     told = [(row.words, *(cell for cost in both for cell in _say_cost(cost)))
             for row, both in zip(rows, costs, strict=True)]  # fmt: skip
@@ -215,7 +225,7 @@ def _say_cost(cost: Mapping[str, Any] | None) -> tuple[str, str, str]:
     if cost is None:
         return ABSENT, ABSENT, ABSENT
     own = str(cost["peak_mib"] or ABSENT)
-    if cost["card_mib"] is None:
+    if cost.get("card_mib") is None:  # also results of former versions
         return str(cost["trained_on"]), f"{cost['cpu_s']:.1f}", own
     return str(cost["trained_on"]), f"{cost['wall_s']:.1f} by the clock", f"{own} + {cost['card_mib']}"
 

@@ -81,8 +81,8 @@ def comparative(
     """Classifiers and networks of a comparative study (arXiv 2109.12800): frozen, then fine-tuned.
 
     Exit codes: 0 finished, whatever the figures are; 1 some input could not be read or some row could not be cut (the
-    rest is used), or nothing could be, or the extra is not installed; 2 wrong usage, or an output cannot be written;
-    130 interrupted: finished folds stay.
+    rest is used), or nothing could be, or the extra is not installed, or a graphics card is full; 2 wrong usage, or an
+    output cannot be written; 130 interrupted: finished folds stay.
     """
     with _session():
         from verict.benchmarks.fit import Tuning

@@ -141,10 +141,9 @@ class SiteJudge:
         self._folds = None if leaky else load_class_folds(weights)
 
     @property
-    def weights(self) -> dict[str, object]:
-        """What tells these models from others."""
-        nodules, own = self._nodules.shipped, self._shipped.card
-        return {"nodule": nodules and nodules.card["sha256"], "weights": own["weights"], "folds": own["folds"]}
+    def cards(self) -> dict[str, object]:
+        """What tells these models from others: all that was fitted, on what, and the folds."""
+        return {"nodule": self._nodules.shipped and self._nodules.shipped.card, "classes": self._shipped.card}
 
     def classify(self, scan: Scan, score_map: ScoreMap, seen: Seen) -> list[Site]:
         """The sites of one scan by the map `verict.detect.fusion` gave it."""
