@@ -12,6 +12,7 @@ from benchmarks.small_collection import build_small_collection
 
 from verict.benchmarks import run as module
 from verict.benchmarks import store
+from verict.benchmarks.detectors import list_cards
 from verict.benchmarks.entries import CLASSIFY, Experiment, choose_detectors, choose_entries
 from verict.benchmarks.fit import Tuning
 from verict.benchmarks.run import Plan, check_plan, run_bench
@@ -182,6 +183,17 @@ def test_the_shipped_models_judge_what_they_learnt_from_only_when_leaks_are_aske
     differ = {uuid for uuid, share in tables["clean"].items() if share != tables["leaky"][uuid]}
     learnt = {"1001", "1004", "1006"}
     assert learnt <= differ <= learnt | PUBLISHED, "by other models where they learnt, by the same elsewhere"
+
+
+def test_a_scan_is_judged_anew_when_any_model_changed():
+    names = {name: fair.enter(name) for name in ("fusion", "localiser", "repeat")}
+    fused, alone = (list_cards(names[name]) for name in ("fusion", "localiser"))
+    folds = len(names["localiser"].folds)
+    assert len(alone) == 1 + folds
+    assert len(fused) == 3 * (1 + folds), "of the sum and of both members"
+    assert len({card["sha256"] for card in alone}) == len(alone)
+    assert all(card in fused for card in alone)
+    assert list_cards(names["repeat"]) == []
 
 
 def test_every_pixel_detector_is_among_the_models():

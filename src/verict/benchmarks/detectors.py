@@ -149,12 +149,18 @@ def _make_tasks(protocol: Protocol, names: Iterable[str], sha256: str, seed: int
         entrant = enter(fusion.NAME if name == CLASSIFY else name)
         if not is_clean:
             entrant = replace(entrant, folds=())
-        model = "" if entrant.shipped is None else str(entrant.shipped.card["sha256"])
-        parts: dict[str, Any] = {"verict": __version__, "data": sha256, "model": model, "name": name,
+        parts: dict[str, Any] = {"verict": __version__, "data": sha256, "models": list_cards(entrant), "name": name,
                                  "protocol": protocol.name, "seed": seed}  # fmt: skip
         if judge is not None:
             parts["judge"] = judge.cards
         yield _Task(protocol, name, entrant, judge, store.identify(parts))
+
+
+def list_cards(entrant: Entrant) -> list[dict[str, Any]]:
+    """The cards of all models that may judge: what was fitted, on what, and the hash of its weights."""
+    models = [model for model in (entrant.shipped, *entrant.folds) if model is not None]
+    members = [one for model in models if isinstance(model, fusion.FusionModel) for one in model.members.values()]
+    return [model.card for model in (*models, *members)]
 
 
 def _read(
