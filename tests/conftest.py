@@ -160,12 +160,15 @@ def orthanc() -> Path:
 
 
 @pytest.fixture(scope="session")
-def require_extra() -> Callable[[str], ModuleType]:
-    """A module of an optional extra by its name: ``require_extra("sklearn")``."""
+def require_extra() -> Callable[..., ModuleType]:
+    """A module of an optional extra by its name, and what it has to have: ``require_extra("sklearn")``."""
 
-    def load(module: str) -> ModuleType:
+    def load(module: str, has: str | None = None) -> ModuleType:
         if find_spec(module.partition(".")[0]) is None:
             _do_without(f"the optional package {module}", "make test-all installs it")
-        return import_module(module)
+        loaded = import_module(module)
+        if has is not None and not hasattr(loaded, has):
+            _do_without(f"{module}.{has}", "make test-all installs a version that has it")
+        return loaded
 
     return load

@@ -21,6 +21,7 @@ from verict.benchmarks.table import make_grids
 from verict.cli.main import app
 
 SECOND_DEVICE = Path(__file__).with_name("second_device.py")
+DEVICES_IN_PYTHON = "torch.utils.backend_registration", "_setup_privateuseone_for_python_backend"
 QUICK = ("--folds", "2", "--repeats", "1", "--copies", "1", "--epochs", "2")
 MIXED = """
 import sys
@@ -35,14 +36,6 @@ with SecondDevice():
     assert MEMORY.held < 4000
     torch.ones(3, device=NAME) * here[:3]
 """
-
-
-def require_python_backends() -> None:
-    """Skip where torch knows no devices written in Python."""
-    from torch.utils import backend_registration
-
-    if not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
-        pytest.skip("this torch knows no devices written in Python: version 2.13 does")
 
 
 def run_elsewhere(*arguments: str, folder: Path) -> tuple[int, str]:
@@ -70,7 +63,7 @@ def read_models(out: Path, experiment: str) -> tuple[list[dict], dict[str, dict]
 def test_on_another_device_the_same_is_learnt(tmp_path, monkeypatch, require_extra, experiment, options):
     for name in ("sklearn", "torch", "monai", "pyarrow"):
         require_extra(name)
-    require_python_backends()
+    require_extra(*DEVICES_IN_PYTHON)
     build_small_collection(tmp_path / "lab")
     monkeypatch.chdir(tmp_path)
     command = ["bench", experiment, "--data", "lab", "--out", "out", *QUICK, *options]
@@ -91,8 +84,7 @@ def test_on_another_device_the_same_is_learnt(tmp_path, monkeypatch, require_ext
 
 
 def test_the_second_device_refuses_what_was_not_moved(tmp_path, require_extra):
-    require_extra("torch")
-    require_python_backends()
+    require_extra(*DEVICES_IN_PYTHON)
     code, said = run_elsewhere("-c", MIXED, str(SECOND_DEVICE.parent), folder=tmp_path)
     assert code == 1
     assert said.strip().endswith("expected all tensors on one device, found elsewhere and cpu")
@@ -117,6 +109,7 @@ def test_a_full_card_is_told_on_one_line(tmp_path, monkeypatch, require_extra, r
         raise error
 
     monkeypatch.setattr(module, "run_fold", fill_up)
+    monkeypatch.setattr(module, "choose_device", lambda _: "cuda")
     command = ["bench", "student", "--data", "lab", "--out", "out", *QUICK, "--models", "cnn2d"]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 1
@@ -126,9 +119,10 @@ def test_a_full_card_is_told_on_one_line(tmp_path, monkeypatch, require_extra, r
     assert "--device cpu" in result.stderr
 
 
-def test_other_errors_of_a_device_are_not_hidden():
-    with pytest.raises(RuntimeError, match="two devices"), tell_full_card():
-        raise RuntimeError("two devices")
+@pytest.mark.parametrize(("device", "text"), [("cuda", "two devices"), ("cpu", "out of memory")])
+def test_other_errors_are_not_told_as_a_full_card(device, text):
+    with pytest.raises(RuntimeError, match=text), tell_full_card(device):
+        raise RuntimeError(text)
 
 
 def test_costs_add_up_and_the_table_tells_a_card():

@@ -75,8 +75,8 @@ class Meter:
 
 
 @contextmanager
-def tell_full_card() -> Iterator[None]:
-    """What does not fit on a graphics card becomes one line.
+def tell_full_card(device: str) -> Iterator[None]:
+    """What does not fit on a graphics card becomes one line; other errors, and the processor's, stay as they are.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def tell_full_card() -> Iterator[None]:
         yield
     except RuntimeError as error:  # torch's own for it is one, and so are those of its libraries
         text = str(error)
-        if not any(words in text for words in FULL):
+        if device == CPU or not any(words in text for words in FULL):
             raise
         raise DeviceError("the graphics card has too little free memory", found=". ".join(text.split(". ")[:2]),
                           next_step="free some and give the same command again: finished folds are kept; or leave the "

@@ -196,7 +196,7 @@ class _Runner:
             file = folder / f"{fold.repeat}-{fold.number}.json"
             known = store.read_unit(file, identity)
             if known is None:
-                with tell_full_card():
+                with tell_full_card(plan.tuning.device):
                     if entry.learner is Learner.FROZEN and features is None:
                         features = self._extract(entry, samples, copies)
                     known = store.to_plain(self._fit(entry, samples, fold, features))
